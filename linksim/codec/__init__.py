@@ -1,0 +1,1 @@
+"""Learned source codecs: images <-> packets."""

@@ -1,0 +1,1 @@
+"""Image sources: folders, tar shards and built-in samples."""

@@ -1,0 +1,1 @@
+"""Joint source-channel coders: images <-> channel symbols."""

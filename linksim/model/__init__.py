@@ -1,0 +1,1 @@
+"""Keras 3 networks, entropy models and LPIPS, in keras.ops alone (no tensorflow, no sionna)."""

@@ -1,0 +1,1 @@
+"""Packets: headers, CRC, fragmentation, and packet loss processes."""

@@ -1,0 +1,1 @@
+"""The digital physical layer as blocks on arrays: channel code, modem, MCS table."""
