@@ -1,0 +1,68 @@
+"""What the transmitter knows of the channel, the same for every system.
+
+A channel is deterministic in its seed and its fade does not depend on what is sent, so the fade that a frame will meet
+is read by sending silence with the frame's own seed. The fading law is drawn the same way, from seeds of its own.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from linksim.link.system import LinkPoint
+from linksim.seeds import FrameSeeds, Seed
+from linksim.types import Channel, TxKnowledge
+from linksim.units import db_to_linear, linear_to_db
+
+LAW_DRAWS = 512
+_CHUNK = 32
+
+
+def fades(channel: Channel, num_symbols: int, seed: FrameSeeds) -> np.ndarray:
+    """Power gains |h|^2 that the frames will meet. Returns: [B, S] or [B, 1] float64."""
+    silence = np.zeros((len(seed), num_symbols), np.complex64)
+    return np.abs(np.asarray(channel(silence, 0.0, seed).h, np.complex128)) ** 2
+
+
+def effective_snr_db(gains: np.ndarray, snr_db: float) -> np.ndarray:
+    """Es/N0 of the flat channel with the same mean capacity as a frame whose gain varies (capacity-effective SNR).
+
+    Args:    gains [..., S], power gains; snr_db: mean Es/N0, dB.
+    Returns: [...] float64, dB.
+    """
+    snr = np.maximum(gains * db_to_linear(snr_db), 0.0)
+    return linear_to_db(np.expm1(np.log1p(snr).mean(axis=-1)))
+
+
+@lru_cache(maxsize=256)
+def _law(channel: Channel, num_symbols: int) -> tuple[np.ndarray, ...]:
+    seeds = FrameSeeds.of(Seed.root(0).child("fading law"), LAW_DRAWS)
+    return tuple(
+        fades(channel, num_symbols, seeds[i : i + _CHUNK]) for i in range(0, LAW_DRAWS, _CHUNK)
+    )
+
+
+def law_gains(channel: Channel, num_symbols: int, snr_db: float) -> np.ndarray:
+    """Draws of a frame's effective power gain, seen at a mean Es/N0 of ``snr_db``.
+
+    Returns: [L] float64; all equal on a channel that does not fade.
+    """
+    try:
+        draws = _law(channel, num_symbols)
+    except TypeError:  # a plug-in that cannot be hashed
+        draws = _law.__wrapped__(channel, num_symbols)
+    effective = np.concatenate([effective_snr_db(gains, snr_db) for gains in draws])
+    return db_to_linear(effective - snr_db)
+
+
+def knowledge(point: LinkPoint, num_symbols: int, seed: FrameSeeds) -> TxKnowledge:
+    """What the transmitter may use for frames of ``num_symbols`` at this point."""
+    believed = np.full(len(seed), float(point.snr_amc_db))
+    if point.csi_tx == "none" or point.channel is None:
+        return TxKnowledge(believed, "none")
+    if point.csi_tx == "instantaneous":
+        gains = fades(point.channel, num_symbols, seed)
+        return TxKnowledge(effective_snr_db(gains, point.snr_amc_db), "instantaneous")
+    gains = law_gains(point.channel, num_symbols, point.snr_amc_db)
+    return TxKnowledge(believed, "mean", gains)
