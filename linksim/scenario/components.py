@@ -1,0 +1,143 @@
+"""Component entries of a scenario: checked, with their paths made absolute, and in the form that ids hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from linksim import registry
+from linksim.errors import LinksimError, ScenarioError
+from linksim.scenario.document import KeyPath
+
+Locate = Callable[[KeyPath, str], ScenarioError]
+
+_ASSETS = "$LINKSIM_ASSETS"
+
+
+def is_path_key(key: str) -> bool:
+    """Whether a parameter of this name holds a path, by convention."""
+    return key in ("path", "paths", "folder", "file", "files") or key.endswith(("_path", "_file"))
+
+
+def absolute(spec: Any, folder: Path, key: str = "") -> Any:
+    """A spec with plug-in files and path parameters made absolute, and $LINKSIM_ASSETS put in.
+
+    Args:   folder: that relative paths start from.
+    Raises: ValueError: if $LINKSIM_ASSETS is used and not set.
+    """
+    if isinstance(spec, Mapping):
+        return {k: absolute(v, folder, k) for k, v in spec.items()}
+    if isinstance(spec, list | tuple):
+        return [absolute(v, folder, key) for v in spec]
+    if not isinstance(spec, str):
+        return spec
+    if spec.startswith(_ASSETS) and spec[len(_ASSETS) :][:1] in ("", "/"):
+        named = os.environ.get(_ASSETS[1:])
+        if not named:
+            raise ValueError(
+                f"{spec!r} needs the environment variable LINKSIM_ASSETS, the folder of the data sets; set it"
+            )
+        return str(Path(named).expanduser().resolve()) + spec[len(_ASSETS) :]
+    if key == "plugin" or is_path_key(key):
+        return str((folder / Path(spec).expanduser()).absolute())
+    return spec
+
+
+def identity(spec: Any, folder: Path, key: str = "") -> Any:
+    """A spec as ids hash it: free of machine paths, with the content of files that it names."""
+    if isinstance(spec, Mapping):
+        return {k: identity(v, folder, k) for k, v in spec.items()}
+    if isinstance(spec, list | tuple):
+        return [identity(v, folder, key) for v in spec]
+    if isinstance(spec, str) and (key == "plugin" or is_path_key(key)):
+        text = absolute(spec, folder, key)
+        name, _, attribute = text.rpartition(":") if key == "plugin" else (text, "", "")
+        if Path(name).is_file():
+            content = hashlib.blake2b(Path(name).read_bytes(), digest_size=16).hexdigest()
+            return [content, attribute]
+    return spec
+
+
+def component_class(kind: str, spec: Mapping[str, Any], folder: Path) -> type:
+    """The class that a spec names, by ``name`` or ``plugin``. Raises LinksimError."""
+    if "plugin" in spec:
+        return registry.load_file(kind, str(spec["plugin"]), folder)
+    return registry.find(kind, str(spec["name"])).load()
+
+
+def check(kind: str, spec: Mapping[str, Any], folder: Path, error: Locate) -> Any:
+    """Build a component to see whether it can be.
+
+    Args:
+      spec:  with ``name`` or ``plugin`` and parameters.
+      error: makes the error for a key path below the spec.
+    Returns: the component.
+    Raises:  ScenarioError, as ``error`` makes it.
+    """
+    if ("name" in spec) == ("plugin" in spec):
+        raise error(
+            (), f"a {registry.KINDS[kind]} is given by `name` or by `plugin`, got {dict(spec)!r}"
+        )
+    named = "plugin" if "plugin" in spec else "name"
+    try:
+        cls = component_class(kind, spec, folder)
+    except LinksimError as problem:
+        raise error((named,), str(problem)) from problem
+    what = f"{registry.KINDS[kind]} {str(spec[named])!r}"
+    known = registry.parameters(cls)
+    for key, value in spec.items():
+        if key == named:
+            continue
+        if key not in known:
+            raise error(
+                (key,), f"{what} has no parameter {key!r}; {registry.nearest(key, list(known))}"
+            )
+        slot = f"{key}s"  # `codec`, `joint`, `channel_code`: components inside a component
+        if slot in registry.KINDS:
+            inner = {"name": value} if isinstance(value, str) else value
+            if not isinstance(inner, Mapping):
+                raise error((key,), f"must be a name or a mapping, got {value!r}")
+            check(slot, inner, folder, _below(error, key))
+        elif isinstance(value, Mapping):
+            _check_nested(cls, key, value, error)
+    try:
+        return registry.create(kind, absolute(spec, folder))
+    except (LinksimError, ValueError) as problem:
+        raise error(_fault(problem, spec), str(problem)) from problem
+
+
+def _below(error: Locate, key: str) -> Locate:
+    return lambda path, text: error((key, *path), text)
+
+
+def _check_nested(cls: type, key: str, value: Mapping[str, Any], error: Locate) -> None:
+    """Refuse unknown keys of a parameter that is itself a dataclass (pydantic would pass over them)."""
+    try:
+        kind = typing.get_type_hints(cls).get(key)
+    except (NameError, TypeError):  # a plug-in's annotations may not resolve
+        return
+    if not isinstance(kind, type) or not is_dataclass(kind):
+        return
+    known = [f.name for f in fields(kind)]
+    for inner in value:
+        if inner not in known:
+            text = f"{key} has no parameter {inner!r}; {registry.nearest(str(inner), known)}"
+            raise error((key, str(inner)), text)
+
+
+def _fault(problem: Exception, spec: Mapping[str, Any]) -> KeyPath:
+    """The key path of the parameter that a class refused, as far as it is in the spec."""
+    details = getattr(problem.__cause__, "errors", None)
+    loc: tuple[Any, ...] = details()[0]["loc"] if callable(details) else ()
+    path: KeyPath = ()
+    here: Any = spec
+    for step in loc:
+        if not isinstance(here, Mapping) or step not in here:
+            break
+        path, here = (*path, step), here[step]
+    return path
