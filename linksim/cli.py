@@ -1,0 +1,308 @@
+"""The command line. Data go to stdout, everything else to stderr; exit 0 done, 1 failed points, 2 bad input.
+
+Each command imports what it needs when it is called, so that ``linksim --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from linksim.errors import LinksimError
+from linksim.terminal import RunProgress, duration, print_table, say
+
+if TYPE_CHECKING:
+    from linksim.runner import Preview
+    from linksim.scenario import Scenario
+
+DONE, FAILED_POINTS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Group(TyperGroup):
+    """The one place where errors become a line and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            resume = ctx.invoked_subcommand == "run"
+            say("interrupted; run the same command to resume" if resume else "interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except (LinksimError, OSError) as error:
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
+                raise
+            say(f"error: {' '.join(str(error).split())}")
+            raise typer.Exit(BAD_INPUT) from None
+
+
+# Without rich's markup --help is drawn in a third of the time.
+app = typer.Typer(
+    cls=_Group,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Simulate image transmission end to end: every system under one channel and one budget.",
+)
+assets_app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Metric weights: what is here, and fetching."
+)
+app.add_typer(assets_app, name="assets")
+
+
+class Kind(StrEnum):
+    """What `list` can be narrowed to; the keys of linksim.registry.KINDS."""
+
+    channels = "channels"
+    erasures = "erasures"
+    codecs = "codecs"
+    joints = "joints"
+    systems = "systems"
+    channel_codes = "channel_codes"
+    metrics = "metrics"
+    images = "images"
+
+
+class TextOrJson(StrEnum):
+    """Forms of a listing."""
+
+    text = "text"
+    json = "json"
+
+
+class TableFormat(StrEnum):
+    """Forms of a table."""
+
+    csv = "csv"
+    json = "json"
+    text = "text"
+
+
+ScenarioPath = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key, such as axes.es_n0_db=[0,5]. Repeatable.",
+    ),
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Results folder of a run.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from linksim import __version__
+
+        print(__version__)
+        raise typer.Exit(DONE)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command(short_help="Run a scenario, or resume it.")
+def run(
+    scenario: ScenarioPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Results folder; by default results/NAME.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    figures: Annotated[bool, typer.Option(help="Draw the figures at the end.")] = True,
+) -> None:
+    """Run a scenario, or resume it where it stopped."""
+    # TensorFlow reports its build to stderr at import; what matters of it comes as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    study = _load(scenario, overrides)
+    from linksim import runner
+
+    folder = out if out is not None else Path("results") / study.name
+    with RunProgress() as progress:
+        summary = runner.run(study, folder, progress=progress)
+    _print_results(folder)
+    paths = [folder / "table.csv"]
+    if figures:
+        from linksim.figure import plot_run
+
+        paths += [Path(path) for path in plot_run(folder)]
+    print()
+    for path in paths:
+        print(path)
+    _report(summary, study)
+    if summary.failed:
+        raise typer.Exit(FAILED_POINTS)
+
+
+def _print_results(folder: Path) -> None:
+    from linksim.results import table_for_people
+    from linksim.terminal import console
+
+    console().print(table_for_people(folder))
+
+
+def _report(summary: Any, study: Scenario) -> None:
+    """What people should know beside the table, on stderr."""
+    for note in summary.notes:
+        say(f"note: {note}")
+    for label, reason in study.not_applicable.items():
+        say(f"note: {label}: {reason}")
+    for point, reason in summary.failed:
+        say(f"failed: {point.title}: {reason}")
+    say(
+        f"{summary.num_points} points, {summary.num_cells} cells ({summary.num_computed} computed now) "
+        f"in {duration(summary.seconds)}"
+        + (f"; {len(summary.failed)} points failed" if summary.failed else "")
+    )
+
+
+@app.command(short_help="Show the points, budgets and cost.")
+def check(
+    scenario: ScenarioPath,
+    overrides: Overrides = None,
+    form: Annotated[TextOrJson, typer.Option("--format", help="How to print.")] = TextOrJson.text,
+) -> None:
+    """Expand a scenario's points with budgets and cost; simulate nothing."""
+    study = _load(scenario, overrides)
+    from linksim import runner
+
+    previews = runner.preview(study)
+    failed = [preview for preview in previews if preview.error is not None]
+    if form is TextOrJson.json:
+        _print_json([_preview_row(preview) for preview in previews])
+    else:
+        _print_previews(previews)
+    for label, reason in study.not_applicable.items():
+        say(f"note: {label}: {reason}")
+    say(
+        f"{len(previews)} points, about {duration(sum(p.cost_s for p in previews if p.error is None))} "
+        "with source coding cached" + (f"; {len(failed)} cannot be run" if failed else "")
+    )
+    if failed:
+        raise typer.Exit(BAD_INPUT if len(failed) == len(previews) else FAILED_POINTS)
+
+
+def _preview_row(preview: Preview) -> dict[str, Any]:
+    point = preview.point
+    return {
+        "point": point.id,
+        "system": point.system_label,
+        "link": point.link,
+        "channel": point.channel_label,
+        **point.axes,
+        "budget": preview.text,
+        "cost_s": preview.cost_s,
+        "error": preview.error,
+    }
+
+
+def _print_previews(previews: list[Preview]) -> None:
+    axes = list(dict.fromkeys(axis for p in previews for axis in p.point.axes))
+    on_channel = any(p.point.channel_label for p in previews)
+    rows = []
+    for preview in previews:
+        point = preview.point
+        values = (point.axes.get(axis, "") for axis in axes)
+        rows.append(
+            [
+                point.system_label,
+                *([point.channel_label or ""] if on_channel else []),
+                *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values),
+                preview.text if preview.error is None else f"cannot run: {preview.error}",
+                duration(preview.cost_s),
+            ]
+        )
+    place = ["channel"] if on_channel else []
+    print_table(["system", *place, *axes, "budget of one image", "cost"], rows)
+
+
+@app.command("list", short_help="List channels, codecs, metrics, ...")
+def list_components(
+    kind: Annotated[Kind | None, typer.Argument(help="Only this kind.", show_default=False)] = None,
+    form: Annotated[TextOrJson, typer.Option("--format", help="How to print.")] = TextOrJson.text,
+) -> None:
+    """List channels, codecs, systems, metrics, ... and where each comes from."""
+    from linksim import registry
+
+    kinds = [kind.value] if kind is not None else list(registry.KINDS)
+    found = {k: list(registry.entries(k).values()) for k in kinds}
+    if form is TextOrJson.json:
+        _print_json(
+            [
+                {
+                    "kind": k,
+                    "name": e.name,
+                    "summary": e.summary(),
+                    "target": e.target,
+                    "origin": e.origin,
+                }
+                for k, listed in found.items()
+                for e in listed
+            ]
+        )
+        return
+    for k, listed in found.items():
+        rows = [[e.name, e.summary(), f"{e.target} ({e.origin})"] for e in listed]
+        print_table([k, "what it is", "where it comes from"], rows)
+
+
+@app.command(short_help="Print a run's table.")
+def table(
+    folder: RunPath,
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.text,
+) -> None:
+    """Print a run's table: a row per system, sweep point and metric (text: compact, for people)."""
+    from linksim import results
+
+    if form is TableFormat.text:
+        _print_results(folder)
+        return
+    tidy = results.table(folder)
+    text = results.to_csv(tidy) if form is TableFormat.csv else results.to_json(tidy) + "\n"
+    sys.stdout.write(text)
+
+
+@app.command(short_help="Draw a run's figures.")
+def plot(folder: RunPath) -> None:
+    """Draw a run's figures and print their paths."""
+    from linksim.figure import plot_run
+
+    for path in plot_run(folder):
+        print(path)
+
+
+@app.command(short_help="Print the JSON schema of scenarios.")
+def schema() -> None:
+    """Print the JSON schema of scenario files, for editors."""
+    from linksim.scenario import json_schema
+
+    _print_json(json_schema())
+
+
+def _load(scenario: Path, overrides: list[str] | None) -> Scenario:
+    from linksim.scenario import load
+
+    return load(scenario, overrides or [])
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def main() -> None:
+    """Entry point of the ``linksim`` command."""
+    app(prog_name="linksim")

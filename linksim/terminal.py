@@ -1,0 +1,130 @@
+"""What the command line shows: progress on stderr, tables on stdout. rich is imported at first use."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PLAIN_WIDTH = 160  # of tables that go into a file or a pipe
+PLAIN_SECONDS = 5.0  # between two lines of progress there
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def console() -> Console:
+    """Where data go: stdout."""
+    from rich.console import Console
+
+    return Console(
+        width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=False
+    )
+
+
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
+    """A table on stdout."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console().print(table)
+
+
+def duration(seconds: float) -> str:
+    """4.2 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class RunProgress(AbstractContextManager["RunProgress"]):
+    """Live progress of a run on stderr: a bar on a terminal, a line every few seconds elsewhere.
+
+    Call it with (cells done, cells in all, what is under way).
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._printed = float("-inf")
+        self._seen: deque[tuple[float, int]] = deque()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> RunProgress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+            )
+
+            self._bar = Progress(
+                BarColumn(30),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
+                TextColumn("{task.description}", markup=False),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("preparing", total=None, left="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Show where the run is."""
+        left = self._left(done, total)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, description=text, left=left)
+            return
+        now = self._clock()
+        if now - self._printed >= PLAIN_SECONDS or done == total:
+            self._printed = now
+            spent = duration(now - self._started)
+            say(f"{done}/{total} cells, {spent}{', ' if left else ''}{left}: {text}")
+
+    def _left(self, done: int, total: int) -> str:
+        """The time left at the pace of the last minute: cells found on disk pass in no time, which must not count."""
+        now = self._clock()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > 60:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        gone = done - before
+        if done >= total or gone <= 0 or now - then < 2:
+            return ""
+        return f"about {duration((now - then) / gone * (total - done))} left"
