@@ -1,7 +1,7 @@
 """Exact a-posteriori demapper for Gray-mapped square QAM.
 
-The axes of a square constellation are independent given h, so each bit's LLR is a sum over the 2^(Qm/2) levels of its own
-axis, not over all 2^Qm points.
+The axes of a square constellation are independent given h, so each bit's LLR is a sum over the 2^(Qm/2) levels of its
+own axis, not over all 2^Qm points.
 """
 
 from __future__ import annotations
