@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Ldpc5G:
     def __post_init__(self) -> None:
         if not 1 <= self.num_iter <= 200:
             raise ValueError(f"num_iter must be 1..200, got {self.num_iter}")
+        for name in ("backend", "profile", "cn_update"):
+            allowed = get_args(get_type_hints(type(self))[name])
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
 
     def _layout(self, plan: BlockPlan) -> tb.Layout:
         return tb.layout(
@@ -65,90 +69,97 @@ class Ldpc5G:
         pieces = crc.append(bits, block.crc)
         if block.num_code_blocks > 1:
             pieces = crc.append(pieces.reshape(len(bits) * block.num_code_blocks, -1), "24b")
-        sent = tb.selection(block)
-        buffer = self._encode_blocks(pieces, block, sent)  # [B C, valid]: the buffer without fillers
-        buffer = buffer.reshape(len(bits), block.num_code_blocks, -1)
+        buffer = self._encode_blocks(pieces, block).reshape(len(bits), block.num_code_blocks, -1)
         rows = []
         for r, length in enumerate(block.lengths):
-            matched = buffer[:, r, np.arange(length) % len(sent)]
-            rows.append(matched[:, tb.interleaver(length, block.num_bits_per_symbol)])
+            sent = [buffer[:, r, part] for _, part in tb.walk(block, length)]
+            rows.append(tb.interleave(np.concatenate(sent, axis=1), block.num_bits_per_symbol))
         return np.concatenate(rows, axis=1)
 
-    def _encode_blocks(self, pieces: np.ndarray, block: tb.Layout, sent: np.ndarray) -> np.ndarray:
+    def _encode_blocks(self, pieces: np.ndarray, block: tb.Layout) -> np.ndarray:
+        """[N, K'] -> [N, N_cb] uint8."""
         if self.backend == "sionna":
             from linksim.phy import sionna_blocks
 
-            return sionna_blocks.encode(pieces, len(sent), block.base_graph)
+            return sionna_blocks.encode_mother(pieces, block.base_graph)
         from linksim.phy.fast.encoder import encode_mother
 
         padded = np.zeros((len(pieces), block.mother_bits), np.uint8)
         padded[:, : block.block_bits] = pieces
-        return encode_mother(padded, block.base_graph, block.z)[:, sent]
+        return encode_mother(padded, block.base_graph, block.z)
 
     # ------------------------------------------------------------------------------------------------- receiver
 
-    def decode(
-        self, llr: np.ndarray, plan: BlockPlan
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def decode(self, llr: np.ndarray, plan: BlockPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ChannelCode.decode."""
         if llr.shape[1:] != (plan.coded_bits,):
             raise ValueError(f"llr must be [B, {plan.coded_bits}], got {llr.shape}")
         block = self._layout(plan)
         batch, count = len(llr), block.num_code_blocks
-        soft = self._combine(llr, block)  # [B, C, valid]
-        used = min(max(block.lengths), soft.shape[2])
-        pieces = self._decode_blocks(soft.reshape(batch * count, -1), block, used)
+        soft, extent = self._combine(llr, block)
+        pieces = self._decode_blocks(soft, block, extent)
+        heard = self._heard(pieces, soft, block)
+        good_blocks = (heard & crc.check(pieces, "24b")) if count > 1 else heard
+        good_blocks = good_blocks.reshape(batch, count)
         if count > 1:
-            good_blocks = crc.check(pieces, "24b").reshape(batch, count)
             pieces = pieces[:, :-24]
         bits = pieces.reshape(batch, -1)
-        ok = crc.check(bits, block.crc)
-        if count == 1:
-            leading = np.zeros(batch, np.int64)
-        else:
-            ok &= good_blocks.all(axis=1)
+        ok = crc.check(bits, block.crc) & good_blocks.all(axis=1)
+        if count > 1:
             leading = np.cumprod(good_blocks, axis=1).sum(axis=1) * pieces.shape[1]
+        else:
+            leading = np.zeros(batch, np.int64)
         good = np.where(ok, block.info_bits, np.minimum(leading, block.info_bits - 1))
         return bits[:, : block.info_bits], ok, good
 
-    def _combine(self, llr: np.ndarray, block: tb.Layout) -> np.ndarray:
-        """Undo the interleaver and add up repeated bits. Returns: [B, C, valid] float32, in sending order."""
-        valid = len(tb.selection(block))
-        soft = np.zeros((len(llr), block.num_code_blocks, valid), np.float32)
-        at = 0
-        for r, length in enumerate(block.lengths):
-            matched = np.empty((len(llr), length), np.float32)
-            matched[:, tb.interleaver(length, block.num_bits_per_symbol)] = llr[:, at : at + length]
-            at += length
-            for start in range(0, length, valid):
-                piece = matched[:, start : start + valid]
-                soft[:, r, : piece.shape[1]] += piece
-        return soft
+    def _combine(self, llr: np.ndarray, block: tb.Layout) -> tuple[np.ndarray, int]:
+        """Undo the interleaver and add up repeated bits.
 
-    def _decode_blocks(self, soft: np.ndarray, block: tb.Layout, used: int) -> np.ndarray:
-        """[N, valid] -> [N, K'] uint8."""
+        Returns: [B C, N_cb] float32, the soft content of the circular buffers (0 where nothing was sent, a confident 0
+                 bit at fillers), and the end of the stretch of it that was sent.
+        """
+        soft = np.zeros((len(llr), block.num_code_blocks, block.buffer_bits), np.float32)
+        start = extent = 0
+        for r, length in enumerate(block.lengths):
+            sent = tb.deinterleave(llr[:, start : start + length], block.num_bits_per_symbol)
+            for at, part in tb.walk(block, length):
+                soft[:, r, part] += sent[:, at : at + part.stop - part.start]
+                extent = max(extent, part.stop)
+            start += length
+        low = block.block_bits - 2 * block.z
+        soft[:, :, low : block.mother_bits - 2 * block.z] = _FILLER_LLR
+        return soft.reshape(-1, block.buffer_bits), extent
+
+    def _decode_blocks(self, soft: np.ndarray, block: tb.Layout, extent: int) -> np.ndarray:
+        """[N, N_cb] -> [N, K'] uint8."""
         if self.backend == "sionna":
             from linksim.phy import sionna_blocks
 
-            return sionna_blocks.decode(
-                # Sionna needs k <= n; positions that were not sent are zero LLRs.
-                soft[:, : max(used, block.block_bits)],
-                block.block_bits,
-                block.base_graph,
-                self.num_iter,
-                self.cn_update,
+            return sionna_blocks.decode_mother(
+                soft, block.block_bits, block.base_graph, self.num_iter, self.cn_update, extent
             )
         from linksim.phy.fast.decoder import decode_mother
 
-        sent = tb.selection(block)
-        buffer = np.zeros((len(soft), block.buffer_bits), np.float32)
-        buffer[:, block.block_bits - 2 * block.z : block.mother_bits - 2 * block.z] = _FILLER_LLR
-        buffer[:, sent] = soft
-        extent = int(sent[:used].max()) + 1
         bits, _, _ = decode_mother(
-            buffer, block.base_graph, block.z, self.num_iter, self.profile, extent
+            soft, block.base_graph, block.z, self.num_iter, self.profile, extent
         )
         return bits[:, : block.block_bits]
+
+    @staticmethod
+    def _heard(pieces: np.ndarray, soft: np.ndarray, block: tb.Layout) -> np.ndarray:
+        """Whether a block was received at all, rather than filled in with zeros.
+
+        The all-zero word passes every CRC, and it is what a decoder makes of LLRs that are nearly zero: a deep fade. It
+        is believed only where the LLRs speak for it. A bit that carries I nats of information has a mean LLR above I,
+        and decoding takes K' ln 2 of them in all.
+
+        Returns: [N] bool.
+        """
+        heard = pieces.any(axis=1)
+        for row in np.flatnonzero(~heard):
+            support = -sum(float(soft[row, a:b].sum(dtype=np.float64)) for a, b in tb.runs(block))
+            heard[row] = support >= block.block_bits * np.log(2)
+        return heard
 
     def error_rate(self, es_n0_db: np.ndarray, plan: BlockPlan) -> np.ndarray:
         """See ChannelCode.error_rate: measured with the fast decoder, 20 iterations."""

@@ -22,7 +22,8 @@ def _gold(length: int, init: int) -> np.ndarray:
     x2 = np.zeros(size + 31, np.uint8)
     x1[0] = 1
     x2[:31] = (init >> np.arange(31)) & 1
-    for start in range(0, size, 28):  # taps reach 3 back from 31, so 28 new bits depend on old ones alone
+    # Taps reach from 31 back to 3, so 28 new bits at a time depend on old ones alone.
+    for start in range(0, size, 28):
         stop = min(start + 28, size)
         n = stop - start
         x1[start + 31 : stop + 31] = x1[start + 3 : start + 3 + n] ^ x1[start : start + n]

@@ -24,25 +24,41 @@ def _tf() -> Any:
 
 
 @cache
-def _encoder(k: int, n: int, bg: int) -> Any:
+def _code(k: int, bg: int) -> Any:
+    """Sionna's encoder of the code with K' = k bits. The number of coded bits only has to be one that it accepts."""
     _tf()
     from sionna.phy.fec.ldpc import LDPC5GEncoder
 
-    return LDPC5GEncoder(k, n, bg=f"bg{bg}")
+    return LDPC5GEncoder(k, 2 * k, bg=f"bg{bg}")
 
 
 @cache
-def _decoder(k: int, n: int, bg: int, num_iter: int, cn_update: str) -> Any:
-    tf = _tf()
-    from sionna.phy.fec.ldpc import LDPC5GDecoder
+def _encoder(k: int, bg: int) -> Any:
+    tf, code = _tf(), _code(k, bg)
 
-    decoder = LDPC5GDecoder(
-        _encoder(k, n, bg), num_iter=num_iter, cn_update=cn_update, hard_out=True, return_infobits=True
-    )
+    @tf.function
+    def run(bits: Any) -> Any:
+        filled = tf.pad(bits, ((0, 0), (0, code.k_ldpc - k)))
+        # The whole mother word: the public call cuts it to n, and takes no n above 5 k or the full buffer.
+        return code._encode_fast(filled)[:, 2 * code.z :, 0]
+
+    return run
+
+
+@cache
+def _decoder(k: int, bg: int, num_iter: int, cn_update: str, extent: int) -> Any:
+    tf, code = _tf(), _code(k, bg)
+    from sionna.phy.fec.ldpc import LDPCBPDecoder
+
+    # Parity bits that were not sent, and the checks that they alone close, contribute nothing: leave them out.
+    columns = max(2 * code.z + extent, code.k_ldpc + 4 * code.z)
+    pcm = code.pcm[: columns - code.k_ldpc, :columns]
+    decoder = LDPCBPDecoder(pcm, num_iter=num_iter, cn_update=cn_update, hard_out=True)
 
     @tf.function(jit_compile=True)
     def run(llr: Any) -> Any:
-        return decoder(llr)
+        word = tf.pad(llr[:, : columns - 2 * code.z], ((0, 0), (2 * code.z, 0)))
+        return decoder(word)[:, :k]
 
     return run
 
@@ -58,15 +74,27 @@ def _in_batches(function: Any, array: np.ndarray) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def encode(bits: np.ndarray, num_coded: int, bg: int) -> np.ndarray:
-    """LDPC5GEncoder. Args: bits [N, k] uint8. Returns: [N, num_coded] uint8, the circular buffer without fillers."""
-    coded = _in_batches(_encoder(bits.shape[1], num_coded, bg), bits.astype(np.float32))
-    return coded.astype(np.uint8)
+def encode_mother(bits: np.ndarray, bg: int) -> np.ndarray:
+    """LDPC5GEncoder without its rate matching.
+
+    Args:    bits [N, K'] uint8, without fillers; bg: 1 or 2.
+    Returns: [N, N_cb] uint8, the circular buffer, fillers as zeros.
+    """
+    return _in_batches(_encoder(bits.shape[1], bg), bits).astype(np.uint8)
 
 
-def decode(llr: np.ndarray, k: int, bg: int, num_iter: int, cn_update: str) -> np.ndarray:
-    """LDPC5GDecoder, flooding. Args: llr [N, n] float32, ln p(1)/p(0). Returns: [N, k] uint8."""
-    run = _decoder(k, llr.shape[1], bg, num_iter, cn_update)
+def decode_mother(
+    llr: np.ndarray, k: int, bg: int, num_iter: int, cn_update: str, extent: int
+) -> np.ndarray:
+    """LDPCBPDecoder, flooding, as LDPC5GDecoder prunes it.
+
+    Args:
+      llr:    [N, N_cb] float32, ln p(1)/p(0), 0 where nothing was sent, large negative at fillers.
+      k:      K'; bg: 1 or 2.
+      extent: buffer positions from here on were not sent.
+    Returns: [N, K'] uint8.
+    """
+    run = _decoder(k, bg, num_iter, cn_update, extent)
     return _in_batches(run, llr).astype(np.uint8)
 
 
@@ -78,9 +106,7 @@ def _demapper(num_bits_per_symbol: int) -> Any:
     return Demapper("app", "qam", num_bits_per_symbol)
 
 
-def demap(
-    y: np.ndarray, h: np.ndarray, n0: np.ndarray, num_bits_per_symbol: int
-) -> np.ndarray:
+def demap(y: np.ndarray, h: np.ndarray, n0: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
     """Demapper("app") after division by h. Shapes as in modem.demap."""
     tf = _tf()
     gain = np.maximum(np.abs(h) ** 2, 1e-20)

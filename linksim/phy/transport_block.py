@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from linksim.errors import BudgetError
+from linksim.phy.crc import POLYNOMIALS, CrcName
 
 # fmt: off
 _SIZES = (  # table 5.1.3.2-1
@@ -30,7 +32,11 @@ MAX_CODE_RATE = 0.95  # a receiver may skip blocks above (38.214, clause 5.1.3)
 
 
 def transport_block_size(num_symbols: int, num_bits_per_symbol: int, target_rate: float) -> int:
-    """TBS [bits] of a block of ``num_symbols`` resource elements (38.214, clause 5.1.3.2, steps 2 to 4)."""
+    """TBS [bits] of a block of ``num_symbols`` resource elements (38.214, clause 5.1.3.2, steps 2 to 4).
+
+    The frame's channel uses stand for the resource elements, with no pilots among them: N_info = S Qm R.
+    Never below the standard's 24 bits: 8 or 16 bits behind a CRC of 16 would cost a packet more than they carry.
+    """
     n_info = num_symbols * num_bits_per_symbol * target_rate
     if n_info <= 3824:
         n = max(3, math.floor(math.log2(max(n_info, 1))) - 6)
@@ -63,7 +69,7 @@ class Layout:
     """
 
     info_bits: int
-    crc: str
+    crc: CrcName
     base_graph: int
     num_code_blocks: int
     block_bits: int
@@ -84,7 +90,8 @@ class Layout:
     @property
     def crc_bits(self) -> int:
         """All CRC bits of the transport block."""
-        return int(self.crc[:2]) + (24 * self.num_code_blocks if self.num_code_blocks > 1 else 0)
+        per_block = POLYNOMIALS["24b"][0] * self.num_code_blocks if self.num_code_blocks > 1 else 0
+        return POLYNOMIALS[self.crc][0] + per_block
 
 
 @lru_cache(maxsize=4096)
@@ -102,8 +109,8 @@ def layout(
         if info_bits is not None
         else transport_block_size(num_symbols, num_bits_per_symbol, target_rate)
     )
-    crc = "24a" if size > 3824 else "16"
-    with_crc = size + int(crc[:2])
+    crc: CrcName = "24a" if size > 3824 else "16"
+    with_crc = size + POLYNOMIALS[crc][0]
     if with_crc > MAX_CODE_RATE * coded:
         raise BudgetError(
             f"{num_symbols} channel uses at {num_bits_per_symbol} bits a symbol hold {coded} coded bits, too few for a "
@@ -118,42 +125,53 @@ def layout(
         blocks = math.ceil(with_crc / (largest - 24))
         total = with_crc + 24 * blocks
     if total % blocks:
-        raise BudgetError(f"{size} bits do not divide into {blocks} code blocks; use a size of 38.214")
+        raise BudgetError(
+            f"{size} bits do not divide into {blocks} code blocks; use a size of 38.214"
+        )
     block_bits = total // blocks
-    if graph == 1:
-        columns = 22
-    else:
-        columns = 10 if with_crc > 640 else 9 if with_crc > 560 else 8 if with_crc > 192 else 6
+    small_columns = 10 if with_crc > 640 else 9 if with_crc > 560 else 8 if with_crc > 192 else 6
+    columns = 22 if graph == 1 else small_columns
     z = next(z for z in _LIFTING if columns * z >= block_bits)
     low, extra = divmod(num_symbols, blocks)
-    lengths = tuple(
-        num_bits_per_symbol * (low + (r >= blocks - extra)) for r in range(blocks)
-    )
+    lengths = tuple(num_bits_per_symbol * (low + (r >= blocks - extra)) for r in range(blocks))
     return Layout(size, crc, graph, blocks, block_bits, z, lengths, num_bits_per_symbol)
 
 
-_START = {1: (0, 17, 33, 56), 2: (0, 13, 25, 43)}  # table 5.4.2.1-2, numerators of k0
+_START = {1: (0, 17, 33, 56), 2: (0, 13, 25, 43)}  # table 5.4.2.1-2: k0 / z for rv 0..3
 
 
-@lru_cache(maxsize=1024)
-def selection(block: Layout, redundancy_version: int = 0) -> np.ndarray:
-    """Circular-buffer position of every sent bit before repetition: the buffer from k0 on, fillers skipped.
+def runs(block: Layout, rv: int = 0) -> tuple[tuple[int, int], ...]:
+    """The circular buffer in sending order, fillers left out (5.4.2.1).
 
-    Returns: [N_cb - fillers] int64; bit k of the rate-matched output is position ``selection[k mod len]``.
+    Args:    rv: redundancy version 0..3 (where in the buffer to begin).
+    Returns: (start, stop) stretches of buffer positions; what is sent goes round and round them.
     """
-    period = block.buffer_bits
-    start = (_START[block.base_graph][redundancy_version] * period // (
-        (66 if block.base_graph == 1 else 50) * block.z
-    )) * block.z  # fmt: skip
-    order = (start + np.arange(period)) % period
-    filler = (order >= block.block_bits - 2 * block.z) & (order < block.mother_bits - 2 * block.z)
-    return order[~filler]
+    start = _START[block.base_graph][rv] * block.z
+    filler = (block.block_bits - 2 * block.z, block.mother_bits - 2 * block.z)
+    pieces = []
+    for low, high in ((start, block.buffer_bits), (0, start)):
+        pieces += [(low, min(high, filler[0])), (max(low, filler[1]), high)]
+    return tuple((low, high) for low, high in pieces if high > low)
 
 
-@lru_cache(maxsize=1024)
-def interleaver(length: int, num_bits_per_symbol: int) -> np.ndarray:
-    """Bit interleaver of 38.212, clause 5.4.2.2: output bit i + j Qm is input bit i E/Qm + j.
+def walk(block: Layout, length: int, rv: int = 0) -> Iterator[tuple[int, slice]]:
+    """Yield (offset in the E_r = ``length`` sent bits, slice of the buffer that goes there), repetitions included."""
+    at = 0
+    while at < length:
+        for low, high in runs(block, rv):
+            count = min(high - low, length - at)
+            if count > 0:
+                yield at, slice(low, low + count)
+            at += count
 
-    Returns: [E] int64 with output = input[interleaver].
-    """
-    return np.arange(length).reshape(num_bits_per_symbol, -1).T.ravel()
+
+def interleave(bits: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
+    """Bit interleaver of 5.4.2.2: output bit i + j Qm is input bit i E/Qm + j. Args and returns: [N, E]."""
+    columns = bits.reshape(len(bits), num_bits_per_symbol, -1)
+    return columns.transpose(0, 2, 1).reshape(len(bits), -1)
+
+
+def deinterleave(soft: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
+    """The inverse of ``interleave``. Args and returns: [N, E]."""
+    columns = soft.reshape(len(soft), -1, num_bits_per_symbol)
+    return columns.transpose(0, 2, 1).reshape(len(soft), -1)
