@@ -1,0 +1,404 @@
+"""A ladder of operating points per image: encode once, then every budget is a lookup.
+
+    image --digest--> ladder: (scale, quality) -> packet, MSE        on disk, and in a small memory cache
+    budget -----------------> the rung with the least MSE among those that fit
+
+A ladder is keyed by the image's content and size, the codec, its parameters and its encoder's version. ``full`` ladders
+hold every rung once an image has been seen, so that a sweep over other SNRs or budgets does no source encoding.
+``lazy`` ones are filled by bisection with the rungs that the budgets at hand ask for: several times faster for a few
+budgets on large pictures, but other budgets encode again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from baselines import store
+from baselines.header import Header
+from baselines.lru import Lru
+from baselines.store import Rung, RungKey, Rungs
+from linksim.errors import ImageError, LinksimError
+from linksim.types import Decoded, Delivered, Packet, Packets, Status
+
+FORMAT = 1  # of packets and colour conversion: raise it when either changes, and old ladders are left alone
+_CHUNK = 16  # images in one run of an encoder
+_SAVE_EVERY = 5.0  # seconds of encoding that a kill may cost
+_GRID = 3  # steps between the rungs that a lazy ladder's distortion() interpolates
+
+Coded = tuple[bytes, int]  # payload, note for the header
+Rank = Callable[[Rung], tuple[float, int]]
+
+_ladders = Lru(32 << 20)
+_pictures = Lru(32 << 20)
+_count_lock = threading.Lock()
+_count = 0
+
+
+def encodings() -> int:
+    """Pictures that source encoders have coded in this process so far, one per image and rung."""
+    return _count
+
+
+def _counted(pictures: int) -> None:
+    global _count
+    with _count_lock:
+        _count += pictures
+
+
+def workers() -> int:
+    """Encoders that run at a time: LINKSIM_CODEC_JOBS, or the cores this process may use."""
+    named = os.environ.get("LINKSIM_CODEC_JOBS", "")
+    if named:
+        if not named.isdigit() or int(named) < 1:
+            raise LinksimError(f"LINKSIM_CODEC_JOBS must be a number from 1 up, got {named!r}")
+        return int(named)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class LadderCodec(ABC):
+    """A source codec with a quality parameter, as a ``linksim.types.Codec`` that meets any budget.
+
+    Subclasses give ``qualities``, ``compress``, ``decompress``, ``version`` and ``min_bits``; their dataclass fields
+    are the parameters. A picture is one packet: a counted header (see ``baselines.header``) and the payload.
+
+    Args:
+      ladder: "full" or "lazy" (see the module's text). They may pick different rungs: "full" knows every rung's MSE,
+              "lazy" takes the largest full-size picture that fits and downscales below it.
+    """
+
+    ladder: Literal["full", "lazy"] = "full"
+
+    codec: ClassVar[str]
+    uses_prefix: ClassVar[bool] = (
+        False  # whether ``decompress`` can use the first bytes of a payload
+    )
+
+    # ------------------------------------------------------------------------------------- what a codec gives
+
+    @abstractmethod
+    def qualities(self) -> dict[int, tuple[int, ...]]:
+        """Scale (1, 2, 4) -> the encoder's quality parameters, smallest payload first."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """Name and version of the encoder."""
+
+    @abstractmethod
+    def compress(self, images: Sequence[np.ndarray], quality: int) -> list[Coded]:
+        """Code pictures of one size. Args: images, each [H, W, 3] uint8. Returns: payload and note of each."""
+
+    @abstractmethod
+    def decompress(self, payload: bytes, header: Header, whole: bool) -> np.ndarray | None:
+        """The picture at its coded size, [h, w, 3] uint8, or None; may raise ValueError or OSError on damage.
+
+        Args: whole: False where the payload is a prefix of what was sent.
+        """
+
+    @abstractmethod
+    def min_bits(self, height: int, width: int) -> int:
+        """The smallest budget [bits] that any picture of this size fits, header included."""
+
+    # -------------------------------------------------------------------------------------- the Codec protocol
+
+    def encode(self, images: np.ndarray, budget_bits: np.ndarray) -> Packets:
+        """See Codec.encode. Raises ImageError if images are not [B, H, W, 3] uint8."""
+        _check(images)
+        budgets = [int(bits) // 8 for bits in np.broadcast_to(budget_bits, len(images))]
+        keys = self._keys(images)
+        picked = (self._pick_lazily if self.ladder == "lazy" else self._pick)(images, keys, budgets)
+        return Packets(
+            tuple((Packet(rung.data, rung.header_bytes),) if rung else () for rung in picked)
+        )
+
+    def distortion(self, images: np.ndarray, budget_bits: np.ndarray) -> np.ndarray:
+        """See Codec.distortion.
+
+        Exact on a full ladder. A lazy one measures every third rung and interpolates log MSE over log bytes.
+        """
+        _check(images)
+        keys, budgets = self._keys(images), np.asarray(budget_bits) // 8
+        ladders = self._filled(images, keys, self._grid() if self.ladder == "lazy" else self._all())
+        curve = self._interpolated if self.ladder == "lazy" else _exact
+        return np.stack([curve(ladders[key], budgets) for key in keys])
+
+    def decode(self, delivered: Delivered) -> Decoded:
+        """See Codec.decode."""
+        made = [
+            self._decode_one(packets[0], ok[0]) if packets else (None, Status.FAILED)
+            for packets, ok in zip(delivered.packets, delivered.ok, strict=True)
+        ]
+        return Decoded(tuple(image for image, _ in made), tuple(status for _, status in made))
+
+    # --------------------------------------------------------------------------------------------- decoding
+
+    def _decode_one(self, data: bytes, ok: bool) -> tuple[np.ndarray | None, Status]:
+        if not data or not (ok or self.uses_prefix):
+            return None, Status.FAILED
+        image = self._picture(data, ok)
+        if image is None:
+            return None, Status.FAILED
+        return image, Status.OK if ok else Status.CONCEALED
+
+    def _picture(self, data: bytes, whole: bool) -> np.ndarray | None:
+        """The picture of a packet, [H, W, 3] uint8, or None where the bytes make none."""
+        state = hashlib.blake2b(self._configuration, digest_size=16)
+        state.update(b"whole" if whole else b"prefix")
+        state.update(data)
+        key = state.digest()
+        image = _pictures.get(key)
+        if image is None:
+            try:
+                header, payload = Header.unpack(data)
+                image = self.decompress(payload, header, whole)
+                if image is None or image.shape != (*header.coded, 3):
+                    return None
+                if header.scale > 1:
+                    image = _resized(image, header.height, header.width)
+            except (ValueError, OSError, EOFError, ArithmeticError, LookupError, SyntaxError):
+                return None
+            _pictures.put(key, image, image.nbytes)
+        return image.copy()
+
+    @staticmethod
+    def _header(height: int, width: int) -> bytes:
+        return Header(height, width).pack()
+
+    # ------------------------------------------------------------------------------------------ the ladders
+
+    @property
+    def _configuration(self) -> bytes:
+        """Everything that decides the bytes, but for the image."""
+        skip = {"ladder"}
+        settings: dict[str, Any] = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip
+        }
+        identity = [FORMAT, self.codec, self.version(), settings]
+        return json.dumps(identity, sort_keys=True).encode()
+
+    def _keys(self, images: np.ndarray) -> list[str]:
+        """One key per image: equal for equal content, size and configuration."""
+        base = hashlib.blake2b(self._configuration, digest_size=20)
+        keys = []
+        for image in images:
+            digest = base.copy()
+            digest.update(repr(image.shape).encode())
+            digest.update(np.ascontiguousarray(image).tobytes())
+            keys.append(digest.hexdigest())
+        return keys
+
+    def _all(self) -> list[RungKey]:
+        return [(scale, q) for scale, qs in self.qualities().items() for q in qs]
+
+    def _grid(self) -> list[RungKey]:
+        return [
+            (scale, q)
+            for scale, qs in self.qualities().items()
+            for q in dict.fromkeys((*qs[::_GRID], qs[-1]))
+        ]
+
+    def _filled(
+        self, images: np.ndarray, keys: Sequence[str], rungs: Iterable[RungKey]
+    ) -> dict[str, Rungs]:
+        """Ladders that hold at least ``rungs``, by key."""
+        wanted = list(rungs)
+        return self._with(images, keys, {key: wanted for key in keys})
+
+    def _with(
+        self, images: np.ndarray, keys: Sequence[str], wanted: dict[str, list[RungKey]]
+    ) -> dict[str, Rungs]:
+        """Ladders by key, each with the rungs wanted of it; what is missing is encoded and saved."""
+        of = dict(zip(keys, images, strict=True))
+        ladders = {key: self._open(key, wanted[key]) for key in wanted}
+        missing: dict[RungKey, list[str]] = {}
+        for key, rungs in wanted.items():
+            for rung in rungs:
+                if rung not in ladders[key]:
+                    missing.setdefault(rung, []).append(key)
+        if missing:
+            self._build(of, ladders, missing)
+        return ladders
+
+    def _open(self, key: str, wanted: list[RungKey]) -> Rungs:
+        held = _ladders.get(key)
+        if held is None or any(rung not in held for rung in wanted):
+            held = {**store.load(self.codec, key), **(held or {})}
+            _ladders.put(key, held, _size(held))
+        return dict(held)
+
+    def _build(
+        self,
+        images: dict[str, np.ndarray],
+        ladders: dict[str, Rungs],
+        missing: dict[RungKey, list[str]],
+    ) -> None:
+        jobs = [
+            (rung, keys[i : i + _CHUNK])
+            for rung, keys in missing.items()
+            for i in range(0, len(keys), _CHUNK)
+        ]
+        pool = ThreadPoolExecutor(workers(), thread_name_prefix=f"{self.codec}-encoder")
+        unsaved: set[str] = set()
+        saved_at = time.monotonic()
+        try:
+            futures = {
+                pool.submit(self._rungs, [images[k] for k in keys], rung): (rung, keys)
+                for rung, keys in jobs
+            }
+            for future in as_completed(futures):
+                rung, keys = futures[future]
+                for key, made in zip(keys, future.result(), strict=True):
+                    ladders[key][rung] = made
+                    unsaved.add(key)
+                if time.monotonic() - saved_at > _SAVE_EVERY:
+                    self._save(ladders, unsaved)
+                    unsaved, saved_at = set(), time.monotonic()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._save(ladders, unsaved)
+
+    def _save(self, ladders: dict[str, Rungs], keys: set[str]) -> None:
+        for key in keys:
+            store.save(self.codec, key, ladders[key])
+            _ladders.put(key, dict(ladders[key]), _size(ladders[key]))
+
+    def _rungs(self, images: Sequence[np.ndarray], key: RungKey) -> list[Rung]:
+        """Encode images at one rung, decode them again and measure."""
+        scale, quality = key
+        height, width = images[0].shape[:2]
+        rows, columns = Header(height, width, scale).coded
+        small = [_resized(image, rows, columns) if scale > 1 else image for image in images]
+        made = []
+        coded = self.compress(small, quality)
+        _counted(len(coded))
+        for image, (payload, note) in zip(images, coded, strict=True):
+            head = Header(height, width, scale, note).pack()
+            decoded = self._picture(head + payload, True)
+            if decoded is None:
+                raise LinksimError(
+                    f"{self.version()} made a {height}x{width} picture at {key} that its decoder does not show; "
+                    "use another version of the encoder or another preset"
+                )
+            error = image.astype(np.float32) - decoded
+            made.append(Rung(head + payload, len(head), float(np.mean(error**2, dtype=np.float64))))
+        return made
+
+    # ---------------------------------------------------------------------------------------------- picking
+
+    def _pick(self, images: np.ndarray, keys: list[str], budgets: list[int]) -> list[Rung | None]:
+        ladders = self._filled(images, keys, self._all())
+        return [
+            min(
+                (r for r in ladders[key].values() if len(r.data) <= budget), key=_rank, default=None
+            )
+            for key, budget in zip(keys, budgets, strict=True)
+        ]
+
+    def _pick_lazily(
+        self, images: np.ndarray, keys: list[str], budgets: list[int]
+    ) -> list[Rung | None]:
+        """Bisect every (image, budget) at once, so that one run of the encoder serves many images."""
+        found: dict[tuple[str, int], Rung | None] = {}
+        searches = {
+            (key, budget): self._bisect(budget) for key, budget in zip(keys, budgets, strict=True)
+        }
+        asks = {case: next(search) for case, search in searches.items()}
+        while asks:
+            wanted: dict[str, list[RungKey]] = {}
+            for (key, _), rung in asks.items():
+                wanted.setdefault(key, []).append(rung)
+            ladders = self._with(
+                images, keys, {k: list(dict.fromkeys(v)) for k, v in wanted.items()}
+            )
+            answers, asks = asks, {}
+            for case, rung in answers.items():
+                try:
+                    asks[case] = searches[case].send(ladders[case[0]][rung])
+                except StopIteration as done:
+                    found[case] = done.value
+        return [found[case] for case in zip(keys, budgets, strict=True)]
+
+    def _bisect(self, budget: int) -> Generator[RungKey, Rung, Rung | None]:
+        """The largest rung within budget bytes, payload growing along each tier; asks for the rungs it needs.
+
+        Its path depends on the image and the budget alone, never on what happens to be cached.
+        """
+        for scale, qualities in self.qualities().items():
+            best = yield scale, qualities[0]
+            if len(best.data) > budget:
+                continue
+            low, high = 0, len(qualities)
+            while high - low > 1:
+                middle = (low + high) // 2
+                rung = yield scale, qualities[middle]
+                if len(rung.data) <= budget:
+                    low, best = middle, rung
+                else:
+                    high = middle
+            return best
+        return None
+
+    def _interpolated(self, rungs: Rungs, budgets: np.ndarray) -> np.ndarray:
+        """Expected MSE at each budget from the rungs of the grid. Args: budgets [M] bytes. Returns: [M]."""
+        grid = self._grid()
+        mse = np.full(len(budgets), np.inf)
+        for scale in self.qualities():  # the first tier with a picture that fits
+            tier = [rungs[k] for k in grid if k[0] == scale]
+            size = np.maximum.accumulate([len(r.data) for r in tier])
+            log_mse = np.log([max(r.mse, 1e-3) for r in tier])
+            here = ~np.isfinite(mse) & (budgets >= size[0])
+            mse[here] = np.exp(np.interp(np.log(budgets[here]), np.log(size), log_mse))
+        return mse
+
+
+def _rank(rung: Rung) -> tuple[float, int]:
+    return rung.mse, len(rung.data)
+
+
+def _exact(rungs: Rungs, budgets: np.ndarray) -> np.ndarray:
+    """Least MSE within each budget. Args: budgets [M] bytes. Returns: [M], inf where nothing fits."""
+    size = np.array([len(r.data) for r in rungs.values()])
+    mse = np.array([r.mse for r in rungs.values()])
+    return np.where(size[None] <= budgets[:, None], mse[None], np.inf).min(axis=1)
+
+
+def _size(rungs: Rungs) -> int:
+    return sum(len(r.data) + 200 for r in rungs.values())
+
+
+def _check(images: np.ndarray) -> None:
+    if (
+        images.ndim != 4
+        or images.shape[-1] != 3
+        or images.dtype != np.uint8
+        or 0 in images.shape[1:]
+    ):
+        raise ImageError(
+            f"source codecs take [B, H, W, 3] uint8 images, got {list(images.shape)} {images.dtype}; convert to RGB"
+        )
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Lanczos both ways. Args: [h, w, 3] uint8. Returns: [height, width, 3] uint8."""
+    pillow = _pillow()
+    return np.asarray(pillow.fromarray(image).resize((width, height), pillow.Resampling.LANCZOS))
+
+
+@cache
+def _pillow() -> Any:
+    from PIL import Image
+
+    return Image
