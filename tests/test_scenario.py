@@ -433,6 +433,8 @@ def test_the_packet_link_has_axes_of_its_own(tmp_path: Path) -> None:
     ("line", "says"),
     [
         ("axes: {erasure_rate: [1.5], bpp: 1}", "axes.erasure_rate.0: must be between 0 and 1"),
+        ("axes: {erasure_rate: [0, 1], bpp: 1}", "axes.erasure_rate.1: packet loss process 'iid'"),
+        ("axes: {bpp: 1}", "erasures.0: packet loss process 'iid': rate"),
         ("axes: {es_n0_db: 3, bpp: 1}", "axes.es_n0_db: is an axis of link: phy"),
         ("axes: {erasure_rate: 0.1}", "axes.bpp: link: packet needs the axis bpp"),
         ("erasures: [{name: iid, rate: 0.3}]", "erasures.0.rate: the axis erasure_rate"),

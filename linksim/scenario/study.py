@@ -30,11 +30,14 @@ _BELONGS = {"channels": "phy", "csi_tx": "phy", "erasures": "packet"}
 
 @dataclass(frozen=True)
 class _Place:
-    """A channel or a packet loss process with its label; ``spec`` as written."""
+    """A channel or a packet loss process with its label; ``spec`` as written.
+
+    ``takes_rate``: its parameter ``rate`` comes from the axis erasure_rate.
+    """
 
     label: str
     spec: dict[str, Any]
-    has_rate: bool = False
+    takes_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,26 +142,49 @@ class Scenario:
         found: list[_Place] = []
         for i, entry in enumerate(self._form.channels if phy else self._form.erasures):
             spec = {k: v for k, v in entry.items() if k != "label"}
-            check(kind, spec, self.folder, self._at(kind, i))
-            label = entry.get("label") or entry.get("name") or entry["plugin"].rpartition(":")[2]
-            rated = "rate" in registry.parameters(component_class(kind, spec, self.folder))
-            if not phy and rated and self._form.axes.erasure_rate is not None and "rate" in spec:
+            rates = () if phy else self._form.axes.erasure_rate or ()
+            swept = bool(rates) and self._takes_rate(spec)
+            if swept and "rate" in spec:
                 raise self._document.error(
                     "the axis erasure_rate sets the rate too; keep one of the two",
                     (kind, i, "rate"),
                 )
-            found.append(_Place(label, spec, rated))
+            if not swept:
+                check(kind, spec, self.folder, self._at(kind, i))
+            for j in range(len(rates) if swept else 0):
+                error = self._at_rate(i, j)
+                check(kind, {**spec, "rate": rates[j]}, self.folder, error)
+            label = entry.get("label") or entry.get("name") or entry["plugin"].rpartition(":")[2]
+            found.append(_Place(label, spec, swept))
         self._check_labels(kind, [place.label for place in found])
         if (
             not phy
             and self._form.axes.erasure_rate is not None
-            and not any(place.has_rate for place in found)
+            and not any(place.takes_rate for place in found)
         ):
             raise self._document.error(
                 "no packet loss process of this scenario has a parameter `rate`; remove the axis",
                 ("axes", "erasure_rate"),
             )
         return tuple(found)
+
+    def _takes_rate(self, spec: Mapping[str, Any]) -> bool:
+        """Whether a packet loss process has a parameter ``rate``; false where `check` will say what is wrong."""
+        try:
+            return "rate" in registry.parameters(component_class("erasures", spec, self.folder))
+        except (LinksimError, KeyError):
+            return False
+
+    def _at_rate(self, i: int, j: int) -> Locate:
+        """Makes errors of loss process i with the j-th value of the axis erasure_rate."""
+
+        def error(path: KeyPath, text: str) -> ScenarioError:
+            swept = ("axes", "erasure_rate", j)
+            return self._document.error(
+                text, swept if path == ("rate",) else ("erasures", i, *path)
+            )
+
+        return error
 
     def _check_labels(self, key: str, labels: list[str]) -> None:
         for i, label in enumerate(labels):
@@ -294,8 +320,9 @@ class Scenario:
                                     cbr=cbr,
                                 )
                     continue
-                swept = axes.erasure_rate is not None and place.has_rate
-                rates: Sequence[float | None] = (axes.erasure_rate or ()) if swept else (None,)
+                rates: Sequence[float | None] = (
+                    (axes.erasure_rate or ()) if place.takes_rate else (None,)
+                )
                 for bpp in axes.bpp or ():
                     for rate in rates:
                         spec = place.spec if rate is None else {**place.spec, "rate": rate}
