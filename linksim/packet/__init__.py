@@ -1,1 +1,1 @@
-"""Packets: headers, CRC, fragmentation, and packet loss processes."""
+"""Packets on a lossy network: checksums, fragments with headers, and loss processes."""
