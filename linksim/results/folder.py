@@ -112,8 +112,7 @@ class RunFolder:
         complete = set()
         for path in self._part_files():
             try:
-                info = parts.read_info(path)
-                parts.read(path)
+                info = parts.check(path)
                 for extractor in info.extractors:
                     self._check_features(info, extractor)
             except DamagedPartError as error:
@@ -341,8 +340,7 @@ class RunFolder:
             mark = (stat.st_mtime_ns, stat.st_size)
             if path.name not in self._seen or self._seen[path.name][0] != mark:
                 try:
-                    parts.read(path)
-                    self._seen[path.name] = (mark, parts.read_info(path))
+                    self._seen[path.name] = (mark, parts.check(path))
                 except DamagedPartError as error:
                     self._note(f"part {path.name} is damaged and left out ({error}); run again")
                     continue

@@ -1,14 +1,15 @@
 """Parts: the rows of one cell as one parquet file.
 
-A part carries page checksums and, in its footer, the cell, the point, the number of rows and the names of the feature
-files that belong to it; a part that was cut or changed anywhere is known as damaged.
+A part carries, in its footer, the cell, the point, the number of rows, the names of the feature files that belong to it
+and a digest of its rows; a part that was cut or changed anywhere is known as damaged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ class PartInfo:
       cell, point: ids.
       num_rows:    rows.
       extractors:  feature files that were written with it.
+      digest:      of names and values of all columns; filled in by :func:`encode`.
       key:         digest of what the rows depend on beyond the scenario (see RunFolder); parts with another one are
                    left over from an earlier version or other images, and are not read.
     """
@@ -49,6 +51,7 @@ class PartInfo:
     num_rows: int
     extractors: tuple[str, ...]
     key: str
+    digest: str = ""
 
 
 def is_axis(column: str) -> bool:
@@ -65,10 +68,17 @@ def encode(rows: Sequence[Mapping[str, Any]], info: PartInfo) -> bytes:
     for row in rows:
         columns.update(dict.fromkeys(row))
     arrays = {name: _array(name, [row.get(name) for row in rows]) for name in columns}
-    arrow = pa.table(arrays).replace_schema_metadata({_META: json.dumps(asdict(info))})
+    plain = pa.table(arrays)
+    footer = asdict(replace(info, digest=_digest(plain)))
+    arrow = plain.replace_schema_metadata({_META: json.dumps(footer)})
     buffer = BytesIO()
     pq.write_table(arrow, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
+
+
+def _digest(arrow: pa.Table) -> str:
+    text = repr(list(arrow.to_pydict().items()))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _array(name: str, values: list[Any]) -> pa.Array:
@@ -138,6 +148,14 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedPartError(str(error).partition("\n")[0]) from error
     return arrow.replace_schema_metadata(None)
+
+
+def check(path: Path) -> PartInfo:
+    """Read a part whole and compare it with its digest. Raises DamagedPartError; FileNotFoundError."""
+    info = read_info(path)
+    if _digest(read(path)) != info.digest or info.cell != path.stem:
+        raise DamagedPartError("its rows are not those that were written")
+    return info
 
 
 def concat(tables: Sequence[pa.Table]) -> pa.Table:
