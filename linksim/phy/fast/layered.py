@@ -17,17 +17,17 @@ from linksim.phy.fast.simd import kernel, load, load_bits, sign_mask, store, xor
 
 
 def _pass(
-    app: Any, msg: Any, rows: Any, width: Any, stride: Any, row_start: Any, column: Any, turn: Any, tmp: Any, keep: Any
+    app: Any, msg: Any, width: Any, stride: Any, row_start: Any, column: Any, turn: Any, lone: Any, tmp: Any, keep: Any
 ) -> None:  # fmt: skip
     """One pass over all rows, by the rule of app's number type."""
 
 
 @overload(_pass)
-def _choose_pass(app, msg, rows, width, stride, row_start, column, turn, tmp, keep):
+def _choose_pass(app, msg, width, stride, row_start, column, turn, lone, tmp, keep):
     rule = min_sum.one_pass if app.dtype == types.int16 else sum_product.one_pass
 
-    def run(app, msg, rows, width, stride, row_start, column, turn, tmp, keep):
-        rule(app, msg, rows, width, stride, row_start, column, turn, tmp, keep)
+    def run(app, msg, width, stride, row_start, column, turn, lone, tmp, keep):
+        rule(app, msg, width, stride, row_start, column, turn, lone, tmp, keep)
 
     return run
 
@@ -80,12 +80,12 @@ def _take(app, place, group, z, info, stride, turn, bits):
 
 
 @kernel
-def _failing(app, rows, width, group, stride, row_start, column, turn, tmp, alive):
+def _failing(app, width, group, stride, row_start, column, turn, tmp, alive):
     """Bit g is set where block g fails a check. Leaves off when all blocks of ``alive`` have."""
     lanes = 64 // app.itemsize
     failing = np.int64(0)
     spare = ((np.int64(1) << lanes) - 1) >> (-width % lanes)  # lanes of the last vector in use
-    for r in range(rows):
+    for r in range(row_start.size - 1):
         first, last = row_start[r], row_start[r + 1]
         for e in range(first, last):
             base, to = column[e] * stride, (e - first) * stride
@@ -113,8 +113,8 @@ def _failing(app, rows, width, group, stride, row_start, column, turn, tmp, aliv
 
 @kernel
 def decode(
-    llr, z, group, info, columns, rows, stride, row_start, column, turn, turn_check, turn_end,
-    num_iter, scale, limit, app, msg, tmp, keep, bits, good, iterations,
+    llr, z, group, info, columns, stride, row_start, column, turn, turn_end, lone,
+    check_start, check_column, check_turn, num_iter, scale, limit, app, msg, tmp, keep, bits, good, iterations,
 ):  # fmt: skip
     """Decode all blocks. app [columns, stride], msg [edges, stride], tmp [degree, stride], keep [a vector], flat."""
     total = llr.shape[0]
@@ -138,9 +138,9 @@ def decode(
     while alive:
         for k in range(keep.size):  # 0 where a block has no messages yet, else all bits
             keep[k] = -1 if age[k % group] > 0 else 0
-        _pass(app, msg, rows, z * group, stride, row_start, column, turn, tmp, keep)
+        _pass(app, msg, z * group, stride, row_start, column, turn, lone, tmp, keep)
         failing = _failing(
-            app, rows, z * group, group, stride, row_start, column, turn_check, tmp, alive
+            app, z * group, group, stride, check_start, check_column, check_turn, tmp, alive
         )
         for g in range(group):
             if not (alive >> g) & 1:

@@ -28,18 +28,20 @@ _LANES = 32
 
 
 @kernel
-def one_pass(app, msg, rows, width, stride, row_start, column, turn, tmp, keep):
+def one_pass(app, msg, width, stride, row_start, column, turn, lone, tmp, keep):
     """One pass over all rows.
 
     Args:
       app:  [columns, stride] int16, flat, a-posteriori values (positive: bit 0), each column as its last row left it.
       msg:  [edges, stride] int16, flat, check-to-variable messages.
+      lone: [rows] int64, where in app the column begins that this row alone meets, or -1; it is read and never changed.
       tmp:  [degree, stride] int16, flat, scratch.
       keep: [32] int16, 0 in the lanes of blocks that have no messages yet, else -1.
     """
     offset, limit = splat16(np.int16(_OFFSET)), splat16(np.int16(LIMIT))
+    most = splat16(np.int16(32767))
     kept = load(keep, 0)
-    for r in range(rows):
+    for r in range(lone.size):
         first, last = row_start[r], row_start[r + 1]
         degree = last - first
         for e in range(first, last):
@@ -53,9 +55,12 @@ def one_pass(app, msg, rows, width, stride, row_start, column, turn, tmp, keep):
                 m = both(load(msg, old + head + t), kept)
                 store(tmp, to + head + t, sub_sat(load(app, base + t), m))
         for t in range(0, width, _LANES):
-            low = splat16(np.int16(32767))
-            high = low
+            low = most
+            high = most
             sign = splat16(np.int16(0))
+            if lone[r] >= 0:
+                sign = load(app, lone[r] + t)
+                low = magnitude(sign)
             for j in range(degree):
                 v = load(tmp, j * stride + t)
                 a = magnitude(v)

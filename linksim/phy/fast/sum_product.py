@@ -39,7 +39,7 @@ _LANES = 16
 
 
 @kernel
-def one_pass(app, msg, rows, width, stride, row_start, column, turn, tmp, keep):
+def one_pass(app, msg, width, stride, row_start, column, turn, lone, tmp, keep):
     """One pass over all rows. Args: as in min_sum.one_pass, float32; keep [16] int32."""
     kept = load(keep, 0)
     zero, one, certain = (
@@ -48,12 +48,12 @@ def one_pass(app, msg, rows, width, stride, row_start, column, turn, tmp, keep):
         splat(np.float32(_CERTAIN)),
     )
     most = 0
-    for r in range(rows):
+    for r in range(lone.size):
         most = max(most, row_start[r + 1] - row_start[r])
     odds = np.empty(most * _LANES, np.float32)
     run_p = np.empty(most * _LANES, np.float32)
     run_q = np.empty(most * _LANES, np.float32)
-    for r in range(rows):
+    for r in range(lone.size):
         first, last = row_start[r], row_start[r + 1]
         degree = last - first
         for e in range(first, last):
@@ -69,6 +69,9 @@ def one_pass(app, msg, rows, width, stride, row_start, column, turn, tmp, keep):
         for t in range(0, width, _LANES):
             p, q = zero, one  # odds of a certain 0, which changes nothing
             sign = splat32(np.int32(0))
+            if lone[r] >= 0:
+                sign = load_bits(app, lone[r] + t)
+                p = exp(fmax(sub(zero, fabs(load(app, lone[r] + t))), certain))
             for j in range(degree):
                 v = load(tmp, j * stride + t)
                 x = exp(fmax(sub(zero, fabs(v)), certain))
