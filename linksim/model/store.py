@@ -1,0 +1,96 @@
+"""Weights of networks as plain arrays: named by part and layer, stored as .npz without pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from linksim.errors import ComponentError, MissingAssetError
+
+
+class HasParts(Protocol):
+    """A network made of named, separately usable layers."""
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """Name -> Keras layer."""
+        ...
+
+
+def variables(net: HasParts) -> dict[str, Any]:
+    """Every variable of a network under its path (``g_a.stem/kernel``). Raises ValueError if two share one."""
+    named: dict[str, Any] = {}
+    for layer in net.parts.values():
+        for variable in layer.weights:
+            if variable.path in named:
+                raise ValueError(f"two variables are named {variable.path}")
+            named[variable.path] = variable
+    return named
+
+
+def gather(net: HasParts) -> dict[str, np.ndarray]:
+    """The values of all variables, by path, float32."""
+    return {k: np.asarray(v.numpy(), np.float32) for k, v in variables(net).items()}
+
+
+def assign(net: HasParts, arrays: Mapping[str, np.ndarray], *, what: str = "weights") -> None:
+    """Set all variables. Raises ComponentError where names or shapes do not fit the network."""
+    named = variables(net)
+    if missing := sorted(named.keys() - arrays.keys()):
+        raise ComponentError(
+            f"{what}: lacks {len(missing)} of {len(named)} variables, the first {missing[0]}; "
+            "they belong to another version of the network"
+        )
+    for name, variable in named.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise ComponentError(
+                f"{what}: {name} has shape {arrays[name].shape}, "
+                f"the network needs {tuple(variable.shape)}"
+            )
+        variable.assign(np.asarray(arrays[name], np.float32))
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress: bool) -> None:
+    """Write an .npz atomically: a kill leaves the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        (np.savez_compressed if compress else np.savez)(file, **arrays)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_arrays(path: str | Path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
+    """Read an .npz written by ``write_arrays``.
+
+    Args:
+      path:   the file.
+      sha256: hex digest that the file must have, if known.
+    Raises:
+      MissingAssetError: no such file.
+      ComponentError:    damaged, or of another digest.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingAssetError(
+            f"no weights at {path}; reinstall linksim, or train and export them"
+        )
+    data = path.read_bytes()
+    if sha256 is not None and (got := hashlib.sha256(data).hexdigest()) != sha256:
+        raise ComponentError(
+            f"{path.name} has SHA-256 {got[:12]}..., its card says {sha256[:12]}...: "
+            "truncated or of another version; reinstall linksim"
+        )
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:
+        raise ComponentError(f"{path.name} is not a readable weights file ({error})") from error
