@@ -179,10 +179,10 @@ class Scenario:
         """Makes errors of loss process i with the j-th value of the axis erasure_rate."""
 
         def error(path: KeyPath, text: str) -> ScenarioError:
-            swept = ("axes", "erasure_rate", j)
-            return self._document.error(
-                text, swept if path == ("rate",) else ("erasures", i, *path)
-            )
+            # A refusal that names no parameter comes from a class that has seen the rate.
+            of_rate = path in ((), ("rate",))
+            at = ("axes", "erasure_rate", j) if of_rate else ("erasures", i, *path)
+            return self._document.error(text, at)
 
         return error
 
