@@ -32,7 +32,7 @@ def _codebook() -> np.ndarray:
 def modulate(index: np.ndarray) -> np.ndarray:
     """[B] int in 0..63 -> [B, 48] complex64, unit power."""
     index = np.asarray(index)
-    if index.size and not (0 <= int(index.min()) and int(index.max()) < 64):
+    if index.size and not (int(index.min()) >= 0 and int(index.max()) < 64):
         raise ValueError(f"a control word is 0..63, got {index.min()}..{index.max()}")
     bits = np.tile(_codebook()[index], (1, REPETITIONS)).astype(np.float32)
     axes = (1 - 2 * bits) / np.float32(np.sqrt(2))

@@ -34,7 +34,7 @@ POWER_TOLERANCE = 1e-3
 class JointSystem:
     """A joint coder over the channel, its side information over the digital link in the same frame.
 
-        image -> joint encoder -> symbols ------------------------------+-> x -> channel -> ... -> joint decoder -> image
+        image -> joint encoder -> symbols ------------------------------+-> x -> channel -> ... -> joint decoder
                       +-> side information -> CRC, channel code, QAM ---+
 
     The side block has the size that the coder's largest side information needs, whatever an image uses of it (the rest
