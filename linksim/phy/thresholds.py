@@ -1,14 +1,17 @@
 """Error rates of the 5G LDPC link on AWGN, from counts measured by ``python -m linksim.phy.measure_bler``.
 
-The counts are (errors, blocks) of single code blocks at a few sizes of every MCS. At each size the waterfall is fitted as
-a straight line of the probit of the block error rate against Es/N0 [dB]; its middle is kept as the gap to the capacity of
-the complex Gaussian channel at the same efficiency. Between sizes, gap and slope are interpolated over log K'. A transport
-block of C code blocks fails when any of them does.
+The counts are (errors, blocks) of single code blocks at a few sizes of every MCS. At each size the waterfall is fitted
+as a straight line of the probit of the block error rate against Es/N0 [dB]; its middle is kept as the gap to the
+capacity of the complex Gaussian channel at the same efficiency, its width as the dB of one probit. Between sizes of one
+base graph both go linearly over 1 / sqrt(K'), as the normal approximation of finite block lengths has it (Polyanskiy,
+Poor & Verdu 2010), and on beyond the smallest and largest size. A transport block of C code blocks fails when any of
+them does.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,20 +24,40 @@ from linksim.phy.transport_block import Layout
 
 DATA = Path(__file__).parent / "data" / "bler_ldpc5g.json"
 
+Counts = Sequence[tuple[float, int, int]]  # Es/N0 [dB], errors, blocks
+
+_MODEL_ERROR = 0.05  # probit; the straight line is no better than this, so no single count rules it
+_MIN_WIDTH_DB = 0.02
+
 
 @dataclass(frozen=True)
 class Waterfall:
-    """Fitted waterfall of one MCS at several block sizes.
+    """Fitted waterfalls of one MCS on one base graph, at N block sizes.
 
     Args:
-      log_bits: [N] float64, ln K', rising.
-      gap_db:   [N] float64, Es/N0 at block error rate 1/2 less that of capacity, dB.
-      slope:    [N] float64, probit per dB.
+      shortness: [N] float64, 1 / sqrt(K'), rising.
+      gap_db:    [N] float64, Es/N0 at block error rate 1/2 less that of capacity, dB.
+      width_db:  [N] float64, dB per probit.
     """
 
-    log_bits: np.ndarray
+    shortness: np.ndarray
     gap_db: np.ndarray
-    slope: np.ndarray
+    width_db: np.ndarray
+
+    def at(self, block_bits: int) -> tuple[float, float]:
+        """Gap and width at K' = ``block_bits``, dB."""
+        where = 1 / np.sqrt(block_bits)
+        gap, width = (_line(where, self.shortness, v) for v in (self.gap_db, self.width_db))
+        return gap, max(width, _MIN_WIDTH_DB)
+
+
+def _line(x: float, xs: np.ndarray, values: np.ndarray) -> float:
+    """Piecewise linear interpolation, the outer pieces going on."""
+    if len(xs) == 1:
+        return float(values[0])
+    i = int(np.clip(np.searchsorted(xs, x) - 1, 0, len(xs) - 2))
+    share = (x - xs[i]) / (xs[i + 1] - xs[i])
+    return float(values[i] + share * (values[i + 1] - values[i]))
 
 
 def capacity_db(efficiency: float) -> float:
@@ -42,57 +65,55 @@ def capacity_db(efficiency: float) -> float:
     return float(10 * np.log10(np.expm1(efficiency * np.log(2))))
 
 
-def fit(points: list[dict[str, Any]]) -> tuple[float, float]:
-    """Weighted straight line through the probits of counts.
+def fit(points: Counts) -> tuple[float, float]:
+    """Weighted straight line through the probits of counts, at one MCS and size.
 
-    Args:    points with es_n0_db, errors, blocks, at one MCS and size.
-    Returns: Es/N0 [dB] at block error rate 1/2, and the slope [probit per dB].
+    Returns: Es/N0 [dB] at block error rate 1/2, and the width [dB per probit].
+    Raises:  ValueError: without two points where some, but not all, blocks failed, the error rate falling.
     """
     from scipy.special import ndtri
 
-    snr = np.array([p["es_n0_db"] for p in points], float)
-    errors = np.array([p["errors"] for p in points], float)
-    blocks = np.array([p["blocks"] for p in points], float)
+    snr, errors, blocks = np.array(points, float).T
     usable = (errors > 0) & (errors < blocks)
-    if usable.sum() < 2:
-        raise ValueError("a waterfall needs two points with some, but not all, blocks in error")
     rate = errors[usable] / blocks[usable]
     probit = -ndtri(rate)  # grows with SNR
     density = np.exp(-(probit**2) / 2) / np.sqrt(2 * np.pi)
-    spread = np.sqrt(rate * (1 - rate) / blocks[usable]) / density  # of the probit, by the delta method
-    # Two floors: a model error common to all points, so that no single count rules the line.
-    slope, start = np.polyfit(snr[usable], probit, 1, w=1 / np.hypot(spread, 0.05))
-    return float(-start / slope), float(slope)
+    spread = np.sqrt(rate * (1 - rate) / blocks[usable]) / density  # of the probit: delta method
+    slope = start = 0.0
+    if len(set(snr[usable])) >= 2:
+        weight = 1 / np.hypot(spread, _MODEL_ERROR)
+        slope, start = np.polyfit(snr[usable], probit, 1, w=weight)
+    if not slope > 0:
+        raise ValueError(f"no waterfall in the counts {list(points)}; measure at other Es/N0")
+    return float(-start / slope), float(1 / slope)
 
 
 @cache
-def _waterfalls() -> dict[tuple[int, int], Waterfall]:
-    """By (Qm, 1024 R in tenths)."""
+def _waterfalls() -> dict[tuple[int, int], dict[float, Waterfall]]:
+    """By (Qm, base graph), then by target rate."""
     if not DATA.is_file():
         raise MissingAssetError(
             "the measured LDPC error rates are missing from the installation; make them with "
             "`python -m linksim.phy.measure_bler`"
         )
-    table = json.loads(DATA.read_text())
-    grouped: dict[tuple[int, int], dict[int, list[dict[str, Any]]]] = {}
-    for point in table["points"]:
-        key = _key(point["num_bits_per_symbol"], point["target_rate"])
-        grouped.setdefault(key, {}).setdefault(point["block_bits"], []).append(point)
-    found = {}
-    for key, sizes in grouped.items():
-        logs, gaps, slopes = [], [], []
-        for bits in sorted(sizes):
-            middle, slope = fit(sizes[bits])
-            efficiency = bits / sizes[bits][0]["num_symbols"]
-            logs.append(np.log(bits))
-            gaps.append(middle - capacity_db(efficiency))
-            slopes.append(slope)
-        found[key] = Waterfall(np.array(logs), np.array(gaps), np.array(slopes))
-    return found
+    entries: dict[tuple[int, int], dict[float, list[dict[str, Any]]]] = {}
+    for entry in json.loads(DATA.read_text())["entries"]:
+        key = entry["num_bits_per_symbol"], entry["base_graph"]
+        entries.setdefault(key, {}).setdefault(entry["target_rate"], []).append(entry)
+    return {
+        key: {rate: _waterfall(sizes) for rate, sizes in rates.items()}
+        for key, rates in entries.items()
+    }
 
 
-def _key(num_bits_per_symbol: int, target_rate: float) -> tuple[int, int]:
-    return num_bits_per_symbol, round(target_rate * 10240)
+def _waterfall(sizes: list[dict[str, Any]]) -> Waterfall:
+    rows = []
+    for entry in sizes:
+        middle, width = fit(entry["points"])
+        gap = middle - capacity_db(entry["block_bits"] / entry["num_symbols"])
+        rows.append((1 / np.sqrt(entry["block_bits"]), gap, width))
+    shortness, gaps, widths = np.array(sorted(rows)).T
+    return Waterfall(shortness, gaps, widths)
 
 
 def transport_block_error_rate(
@@ -100,22 +121,22 @@ def transport_block_error_rate(
 ) -> np.ndarray:
     """Probability that a transport block fails on AWGN.
 
+    A rate that is not in the table takes the gap of the nearest one measured with the same modulation and base graph.
+
     Args:    es_n0_db [...], dB.
     Returns: [...] float64.
-    Raises:  ValueError: for an MCS that was not measured.
+    Raises:  ValueError: if nothing was measured with this modulation and base graph.
     """
     from scipy.special import log_ndtr
 
-    found = _waterfalls().get(_key(block.num_bits_per_symbol, target_rate))
-    if found is None:
+    rates = _waterfalls().get((block.num_bits_per_symbol, block.base_graph))
+    if rates is None:
         raise ValueError(
-            f"no measured error rates for {block.num_bits_per_symbol} bits a symbol at rate {target_rate:.4f}; "
+            f"no measured error rates for {block.num_bits_per_symbol} bits a symbol on base graph {block.base_graph}; "
             "use an entry of linksim.phy.mcs.TABLE"
         )
-    size = np.log(block.block_bits)
-    gap = np.interp(size, found.log_bits, found.gap_db)
-    slope = np.interp(size, found.log_bits, found.slope)
+    gap, width = rates[min(rates, key=lambda r: abs(r - target_rate))].at(block.block_bits)
     symbols = sum(block.lengths) / block.num_bits_per_symbol / block.num_code_blocks
     middle = gap + capacity_db(block.block_bits / symbols)
-    arrives = log_ndtr(slope * (np.asarray(es_n0_db, float) - middle))
+    arrives = log_ndtr((np.asarray(es_n0_db, float) - middle) / width)
     return -np.expm1(block.num_code_blocks * arrives)
