@@ -1,101 +1,147 @@
-"""5G LDPC encoder, 38.212 clause 5.3.2: one pass over the base graph's edges.
+"""5G LDPC encoder, 3GPP TS 38.212 clause 5.3.2: one pass over the base graph's edges, a bit a byte.
 
-The first four parity columns follow from the sum of the four core rows, which leaves one of them shifted (the core is
-double diagonal); every further parity column is the check sum of its own row.
+The four core rows have a double-diagonal parity part, so their sum leaves the first parity column alone, turned; the
+other three follow one from another. Every further parity column is the check sum of its own row. Columns are kept twice
+in a row, so that a turned one is a straight read.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import numpy as np
-from numba import njit
 
+from linksim.phy.fast import threads
 from linksim.phy.fast.basegraph import base_graph
+from linksim.phy.fast.simd import LANES_U8, aligned, kernel, load, store, xor
+
+_CORE = 4
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
-def _add_shifted(out, source, shift, z):  # out ^= source rotated left by shift
-    head = source[shift:z]
-    for i in range(z - shift):
-        out[i] ^= head[i]
-    tail = out[z - shift : z]
-    for i in range(shift):
-        tail[i] ^= source[i]
+@dataclass(frozen=True)
+class Steps:
+    """Sums to be taken in order; step i adds columns turned left and gives one column, turned right.
+
+    Args:
+      start:  [R+1] int64, terms of step i.
+      column: [E] int64.
+      turn:   [E] int64.
+      target: [R] int64, the column that the step gives.
+      back:   [R] int64, by how much the sum is turned right.
+    """
+
+    start: np.ndarray
+    column: np.ndarray
+    turn: np.ndarray
+    target: np.ndarray
+    back: np.ndarray
 
 
-@njit(cache=True, nogil=True, boundscheck=False)
-def _encode(words, info, z, row_start, column, shift):
-    """words [N, columns * z] uint8 with the information bits in front; the parity bits are filled in."""
-    rows = len(row_start) - 1
-    check = np.zeros((4, z), np.uint8)
-    for n in range(words.shape[0]):
-        word = words[n].reshape((-1, z))
-        check[:] = 0
-        for r in range(4):
-            for e in range(row_start[r], row_start[r + 1]):
-                if column[e] < info:
-                    _add_shifted(check[r], word[column[e]], shift[e], z)
-        # Sum of the core rows: the dual diagonal cancels, column ``info`` is left with its odd shift.
-        total = np.zeros(z, np.uint8)
-        for r in range(4):
-            for i in range(z):
-                total[i] ^= check[r, i]
-        seen = np.zeros(z, np.uint8)
-        for r in range(4):
-            for e in range(row_start[r], row_start[r + 1]):
-                if column[e] == info:
-                    seen[shift[e]] ^= 1
-        odd = 0
-        for i in range(z):
-            if seen[i]:
-                odd = i
-        first = word[info]
-        for i in range(z):
-            first[(i + odd) % z] = total[i]
-        # Then row by row, each core row having one parity column not yet known.
-        known = np.zeros(4, np.uint8)
-        known[0] = 1
-        done = np.zeros(4, np.uint8)
-        for _ in range(3):
-            for r in range(4):
-                if done[r]:
-                    continue
-                missing = -1
-                count = 0
-                for e in range(row_start[r], row_start[r + 1]):
-                    c = column[e] - info
-                    if 0 <= c < 4 and not known[c]:
-                        missing = e
-                        count += 1
-                if count != 1:
-                    continue
-                target = word[column[missing]]
-                value = check[r].copy()
-                for e in range(row_start[r], row_start[r + 1]):
-                    c = column[e] - info
-                    if 0 <= c < 4 and known[c]:
-                        _add_shifted(value, word[column[e]], shift[e], z)
-                for i in range(z):
-                    target[(i + shift[missing]) % z] = value[i]
-                known[column[missing] - info] = 1
-                done[r] = 1
-        for r in range(4, rows):
-            parity = word[info + r]
-            parity[:] = 0
-            for e in range(row_start[r], row_start[r + 1]):
-                if column[e] != info + r:
-                    _add_shifted(parity, word[column[e]], shift[e], z)
+@cache
+def steps(bg: int, z: int) -> Steps:
+    """The steps that give all parity columns, derived from the base graph."""
+    graph = base_graph(bg, z)
+    info, rows = graph.num_info_columns, len(graph.row_start) - 1
+    of_row = [
+        [
+            (int(graph.column[e]), int(graph.shift[e]))
+            for e in range(graph.row_start[r], graph.row_start[r + 1])
+        ]
+        for r in range(rows)
+    ]
+    # Sum of the core: what stands an even number of times cancels.
+    left: dict[tuple[int, int], int] = {}
+    for term in (term for row in of_row[:_CORE] for term in row):
+        left[term] = left.get(term, 0) ^ 1
+    total = [term for term, odd in left.items() if odd]
+    plan = [_solve(total, set(range(info)))]
+    known = {*range(info), plan[0][1]}
+    waiting = list(range(_CORE))
+    while len(known) < info + _CORE:
+        row = next(r for r in waiting if sum(c not in known for c, _ in of_row[r]) == 1)
+        waiting.remove(row)
+        plan.append(_solve(of_row[row], known))
+        known.add(plan[-1][1])
+    plan += [_solve(of_row[r], known) for r in range(_CORE, rows)]
+    terms = [terms for terms, _, _ in plan]
+    flat = np.array([term for part in terms for term in part], np.int64)
+    start = np.concatenate([[0], np.cumsum([len(part) for part in terms])]).astype(np.int64)
+    target, back = (np.array([step[i] for step in plan], np.int64) for i in (1, 2))
+    return Steps(start, flat[:, 0].copy(), flat[:, 1].copy(), target, back)
+
+
+def _solve(terms: list[tuple[int, int]], known: set[int]) -> tuple[list[tuple[int, int]], int, int]:
+    """A check sum with one unknown column: the known terms, the unknown column, its shift."""
+    unknown = [term for term in terms if term[0] not in known]
+    if len(unknown) != 1:
+        raise ValueError(f"a check must leave one parity column to find, got {len(unknown)}")
+    return [term for term in terms if term[0] in known], *unknown[0]
+
+
+@kernel
+def _copy(source, at, size, out, to):
+    """out[to : to + size] = source[at : at + size]."""
+    if size < LANES_U8:
+        for i in range(size):
+            out[to + i] = source[at + i]
+        return
+    for t in range(0, size - LANES_U8, LANES_U8):
+        store(out, to + t, load(source, at + t))
+    last = size - LANES_U8  # overlaps the vector before it
+    store(out, to + last, load(source, at + last))
+
+
+@kernel
+def _encode(bits, z, info, start, column, turn, target, back, stride, twice, total, turned, out):
+    """out [N, columns - 2, z] from bits [N, info, z], all flat. Scratch: twice [info + 4, stride], total, turned [stride]."""
+    size = (start.size - 1 + info - 2) * z  # of a code word
+    for n in range(out.size // size):
+        word = n * size - 2 * z  # where its first two columns would begin
+        _copy(bits, (n * info + 2) * z, (info - 2) * z, out, word + 2 * z)
+        for c in range(info):
+            _copy(bits, (n * info + c) * z, z, twice, c * stride)
+            _copy(bits, (n * info + c) * z, z, twice, c * stride + z)
+        for r in range(target.size):
+            first, last = start[r], start[r + 1]
+            for t in range(0, z, LANES_U8):
+                acc = load(twice, column[first] * stride + turn[first] + t)
+                for e in range(first + 1, last):
+                    acc = xor(acc, load(twice, column[e] * stride + turn[e] + t))
+                store(total, t, acc)
+            c, s = target[r], back[r]
+            for t in range(0, s, LANES_U8):  # writes too much, which the next loop mends
+                store(turned, t, load(total, z - s + t))
+            for t in range(0, z - s, LANES_U8):
+                store(turned, s + t, load(total, t))
+            _copy(turned, 0, z, out, word + c * z)
+            if c < info + _CORE:
+                _copy(turned, 0, z, twice, c * stride)
+                _copy(turned, 0, z, twice, c * stride + z)
 
 
 def encode_mother(bits: np.ndarray, bg: int, z: int) -> np.ndarray:
     """Encode code blocks to the content of the circular buffer.
 
-    Args:    bits [N, K] uint8, K = 22 z (base graph 1) or 10 z (2), filler bits as zeros.
+    Args:    bits [N, K] uint8, 0 or 1, K = 22 z (base graph 1) or 10 z (2), filler bits as zeros.
     Returns: [N, 66 z] or [N, 50 z] uint8: the code word without its first 2 z bits.
     """
     graph = base_graph(bg, z)
-    if bits.ndim != 2 or bits.shape[1] != graph.num_info_columns * z:
-        raise ValueError(f"bits must be [N, {graph.num_info_columns * z}], got {bits.shape}")
-    words = np.zeros((len(bits), graph.num_columns * z), np.uint8)
-    words[:, : bits.shape[1]] = bits
-    _encode(words, graph.num_info_columns, z, graph.row_start, graph.column, graph.shift)
-    return words[:, 2 * z :]
+    info = graph.num_info_columns
+    if bits.ndim != 2 or bits.shape[1] != info * z:
+        raise ValueError(f"bits must be [N, {info * z}], got {bits.shape}")
+    plan = steps(bg, z)
+    blocks = np.require(bits, np.uint8, ["C", "W"])
+    words = np.empty((len(bits), (graph.num_columns - 2) * z), np.uint8)
+    stride = -(-2 * z // LANES_U8) * LANES_U8 + LANES_U8
+
+    def work(begin: int, end: int) -> None:
+        twice, total, turned = (aligned(size * stride, np.uint8) for size in (info + _CORE, 1, 1))
+        twice[:] = 0
+        _encode(
+            blocks[begin:end].reshape(-1), z, info, plan.start, plan.column, plan.turn, plan.target, plan.back,
+            stride, twice, total, turned, words[begin:end].reshape(-1),
+        )  # fmt: skip
+
+    threads.over_rows(work, len(bits), max(1, 200_000 // bits.shape[1]))
+    return words

@@ -6,6 +6,9 @@ from functools import cache
 
 import numpy as np
 
+from linksim.phy.fast import threads
+from linksim.phy.fast.simd import kernel
+
 
 @cache
 def axis_levels(bits_per_axis: int) -> np.ndarray:
@@ -25,16 +28,31 @@ def axis_levels(bits_per_axis: int) -> np.ndarray:
     return (level / np.sqrt(2 * np.mean(level**2))).astype(np.float32)
 
 
+@kernel
+def _map(bits, levels, half, out):
+    """out [T, 2] from bits [T, 2 half]."""
+    for t in range(len(out)):
+        re, im = 0, 0
+        for i in range(half):
+            re = 2 * re + (bits[t, 2 * i] & 1)
+            im = 2 * im + (bits[t, 2 * i + 1] & 1)
+        out[t, 0] = levels[re]
+        out[t, 1] = levels[im]
+
+
 def map_bits(bits: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
     """Map coded bits to symbols; even bits choose the real axis, odd ones the imaginary.
 
-    Args:    bits [B, G] uint8, G a multiple of Qm.
+    Args:    bits [B, G] uint8 of 0 and 1, G a multiple of Qm.
     Returns: [B, G / Qm] complex64, unit mean power over equally likely bits.
     """
     half = num_bits_per_symbol // 2
+    groups = np.require(bits, np.uint8, ["C", "W"]).reshape(-1, num_bits_per_symbol)
+    axes = np.empty((len(groups), 2), np.float32)
     levels = axis_levels(half)
-    groups = bits.reshape(*bits.shape[:-1], -1, half, 2)
-    weights = (1 << np.arange(half - 1, -1, -1)).astype(np.int64)
-    index = np.einsum("...kj,k->...j", groups.astype(np.int64), weights)
-    axes = levels[index]
-    return np.ascontiguousarray(axes).view(np.complex64)[..., 0]
+    threads.over_rows(
+        lambda start, stop: _map(groups[start:stop], levels, half, axes[start:stop]),
+        len(groups),
+        1 << 16,
+    )
+    return axes.view(np.complex64).reshape(*bits.shape[:-1], -1)

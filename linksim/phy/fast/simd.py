@@ -1,4 +1,4 @@
-"""Vectors of 512 bits as values inside numba kernels: 32 x int16 or 16 x float32.
+"""Vectors of 512 bits as values inside numba kernels: 64 x uint8, 32 x int16 or 16 x float32.
 
 A compiler that is left to vectorise short rotated segments spends its time in alias checks and scalar remainders. Here
 a kernel says what it means instead, and LLVM maps it to one AVX-512 register, two of AVX2 or four of SSE. ``load`` and
@@ -23,6 +23,7 @@ from numba.extending import models, register_model
 
 intrinsic: Any = extending.intrinsic  # called with one argument less than it is defined with
 
+LANES_U8 = 64
 LANES_I16 = 32
 LANES_F32 = 16
 
@@ -38,7 +39,9 @@ class Vector(types.Type):
 _I16 = Vector(types.int16, LANES_I16)
 _F32 = Vector(types.float32, LANES_F32)
 _I32 = Vector(types.int32, LANES_F32)  # bit patterns of _F32
+_U8 = Vector(types.uint8, LANES_U8)
 _LLVM = {
+    _U8: ir.VectorType(ir.IntType(8), LANES_U8),
     _I16: ir.VectorType(ir.IntType(16), LANES_I16),
     _F32: ir.VectorType(ir.FloatType(), LANES_F32),
     _I32: ir.VectorType(ir.IntType(32), LANES_F32),
@@ -86,8 +89,8 @@ def aligned(size: int, dtype: Any) -> np.ndarray:
     return raw[start : start + size]
 
 
-_OF = {types.int16: _I16, types.float32: _F32, types.int32: _I32}
-_BITS_OF = {types.int16: _I16, types.float32: _I32, types.int32: _I32}
+_OF = {types.uint8: _U8, types.int16: _I16, types.float32: _F32, types.int32: _I32}
+_BITS_OF = {types.uint8: _U8, types.int16: _I16, types.float32: _I32, types.int32: _I32}
 
 
 def _address(
@@ -107,7 +110,7 @@ def _load(array: types.Array, vector: Vector) -> Any:
 
 @intrinsic
 def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """The vector at array[index:]; array one-dimensional and contiguous, of int16, int32 or float32."""
+    """The vector at array[index:]; array one-dimensional and contiguous, of uint8, int16, int32 or float32."""
     return _load(array, _OF[array.dtype])
 
 
