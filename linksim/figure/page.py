@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINE = 0.105  # inches, a line of the caption
-_LEGEND_LINE = 0.155  # inches
+_LEGEND_LINE = 0.132  # inches
 _CAPTION_SIZE = 6
 
 
@@ -100,11 +100,11 @@ def caption(manifest: dict[str, Any], table: Any, what: str) -> str:
     from linksim.results.table import failure_policy
 
     images = describe_images(manifest)
-    counts = sorted({int(n) for n in table["num_images"].dropna() if n})
-    frames = sorted({int(n) for n in table["num_frames"].dropna() if n})
-    size = _span(counts)
-    if frames != counts:
-        size += f" ({_span(frames)} frames with realisations)"
+    sent = table[table["num_images"].fillna(0) > 0]
+    size = _span([int(n) for n in sent["num_images"]])
+    repeats = _span([round(n) for n in sent["num_frames"] / sent["num_images"]])
+    if repeats != "1":
+        size += f" x {repeats} realisations"
     policy = {
         "mean-grey": "a failed image is shown, and scored, as mean grey",
         "good-prefix": "a failed image is decoded from what came before the first error, else mean grey",
@@ -126,6 +126,5 @@ def describe_images(manifest: dict[str, Any]) -> str:
 
 
 def _span(counts: Sequence[int]) -> str:
-    if not counts:
-        return "0"
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+    least, most = min(counts, default=0), max(counts, default=0)
+    return str(least) if least == most else f"{least}-{most}"

@@ -14,6 +14,7 @@ from linksim.figure.sweep import (
     label_axes,
     labels,
     metric_label,
+    panel_height,
 )
 from linksim.results.axes import LABELS, Sweep, say
 from linksim.results.describe import describe
@@ -40,7 +41,7 @@ def rate_figure(table: pd.DataFrame, sweep: Sweep, metric: str, manifest: dict[s
     places = list(rows[sweep.place].dropna().unique()) if sweep.place else [None]
     entries: dict[str, Any] = {}
     with house_style():
-        figure, axes = new_page(len(places), len(values))
+        figure, axes = new_page(len(places), len(values), panel_height(table))
         for line, place in zip(axes, places, strict=True):
             here = rows if sweep.place is None else rows[rows[sweep.place] == place]
             for ax, value in zip(line, values, strict=True):

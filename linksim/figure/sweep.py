@@ -43,7 +43,7 @@ def sweep_figure(
     grid = _laid_out(panels(rows, sweep), manifest)
     entries: dict[str, Any] = {}
     with house_style():
-        figure, axes = new_page(len(grid), len(grid[0]))
+        figure, axes = new_page(len(grid), len(grid[0]), panel_height(table))
         for line, row in zip(axes, grid, strict=True):
             for ax, panel in zip(line, row, strict=True):
                 ax.set_title(panel.title)
@@ -85,6 +85,11 @@ def failure_figure(table: pd.DataFrame, sweep: Sweep, manifest: dict[str, Any]) 
         text += hidden_budgets(rows, sweep)
         finish_page(figure, [(v, k) for k, v in entries.items()], caption(manifest, rows, text))
     return figure
+
+
+def panel_height(table: pd.DataFrame) -> float:
+    """Inches; many curves need room to be told apart."""
+    return 2.1 if table["system"].nunique() <= 6 else 2.8
 
 
 def labels(table: pd.DataFrame) -> list[str]:

@@ -112,7 +112,7 @@ def _tables(
     groups = [group for group, _ in rows.groupby(keys, sort=False, dropna=False)]
     groups.sort(key=lambda group: [str(v) for v in group[: keys.index("system")]])
     lines = {g: r for g, r in rows.groupby(keys, sort=False, dropna=False)}
-    if sweep.x:
+    if sweep.x and what == "value":
         title += f" against {LABELS.get(sweep.x, sweep.x)}"
     for start in range(0, len(values), columns):
         part = values[start : start + columns]
