@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from linksim.errors import ComponentError, MissingAssetError
+
+SHIPPED = Path(__file__).parent / "weights"
 
 
 class HasParts(Protocol):
@@ -94,3 +98,44 @@ def read_arrays(path: str | Path, *, sha256: str | None = None) -> dict[str, np.
             return {name: file[name] for name in file.files}
     except Exception as error:
         raise ComponentError(f"{path.name} is not a readable weights file ({error})") from error
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An exported network: its card and its weights.
+
+    Args:
+      card:   what it is, how it was made and what it reaches (``linksim.train.export`` writes it).
+      arrays: weights by path, float32 values of float16 precision.
+    """
+
+    card: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def digest(self) -> bytes:
+        """First bytes of the weights' SHA-256: what tells one model from another."""
+        return bytes.fromhex(self.card["sha256"])[:8]
+
+
+def load_bundle(name: str) -> Bundle:
+    """Load exported weights and check their digest.
+
+    Args: name: of shipped weights ("ntc"), or a path to an exported .npz with its .json card beside it.
+    Raises: MissingAssetError, ComponentError: with one clear line.
+    """
+    path = Path(name) if name.endswith(".npz") else SHIPPED / f"{name}.npz"
+    card_path = path.with_suffix(".json")
+    if not card_path.is_file():
+        known = sorted(p.stem for p in SHIPPED.glob("*.npz"))
+        raise MissingAssetError(
+            f"no model card {card_path.name} for weights {name!r}; shipped are {known}, or give a path to an "
+            "exported .npz"
+        )
+    try:
+        card = json.loads(card_path.read_text())
+        digest = str(card["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ComponentError(f"{card_path.name} is not a model card ({error!r})") from error
+    arrays = read_arrays(path, sha256=digest)
+    return Bundle(card, {k: v.astype(np.float32) for k, v in arrays.items()})

@@ -1,0 +1,189 @@
+"""The learned codec's machinery, one instance per set of weights: networks, tables, symbols.
+
+::
+
+    x --> g_a --> y --> u --- round(u - mu) --> s --> bytes --> s --- + mu --> g_s --> x_hat
+                  |              ^                                     ^
+                  +--> h_a --> z --> z_hat --> bytes --> z_hat --> h_s in fixed point --> mu, scale index
+
+Only z_hat and s are coded. What both ends derive from z_hat is exact (``linksim.codec.fixed``), so the pictures' bits
+decode wherever they are read. g_s runs one picture at a time: a picture does not depend on the batch it is decoded in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from linksim.codec.fixed import FixedHyper, quality_basis
+from linksim.codec.ranges import Corrupt, Reader, Writer
+from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
+from linksim.errors import ComponentError
+from linksim.model.store import Bundle, load_bundle
+
+LEVELS = 128  # quality = level / LEVELS; a power of two, so that quality_basis is exact
+STRIDE_Z = 64
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """A picture as integers.
+
+    Args:
+      level: of the quality, 0..LEVELS.
+      z:     [h, w, side] int64.
+      s:     [4h, 4w, latent] int64.
+      index: [4h, 4w, latent] int64, table of each s.
+      mu:    [4h, 4w, latent] float64.
+      bits:  cost under the tables.
+    """
+
+    level: int
+    z: np.ndarray
+    s: np.ndarray
+    index: np.ndarray
+    mu: np.ndarray
+    bits: float
+
+
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """The next multiples of 64: what the networks see."""
+    return -(-height // STRIDE_Z) * STRIDE_Z, -(-width // STRIDE_Z) * STRIDE_Z
+
+
+class Engine:
+    """Networks and tables of one bundle.
+
+    Args: bundle: of the network "ntc". Raises: ComponentError: for another network's weights.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        from linksim.model.entropy import RAW_MAX, SCALE_MIN
+
+        if (network := bundle.card.get("network")) != "ntc":
+            raise ComponentError(
+                f"these weights are of the network {network!r}, the codec needs 'ntc'"
+            )
+        self.bundle = bundle
+        self.tables = ScaleTables()
+        self.hyper = FixedHyper(bundle.arrays, LEVELS, self.tables, SCALE_MIN, RAW_MAX)
+        self._priors: dict[int, tuple[Table, ...]] = {}
+        self._compiled: dict[tuple[str, int, int], Any] = {}
+
+    @cached_property
+    def net(self) -> Any:
+        """The Keras network with the bundle's weights."""
+        from linksim.model.ntc import NtcConfig, NtcNet
+        from linksim.model.store import assign
+
+        net = NtcNet(NtcConfig(**self.bundle.card["architecture"]))
+        assign(net, self.bundle.arrays, what="weights of ntc")
+        return net
+
+    def phi(self, level: int) -> np.ndarray:
+        """[K] float64, see ``layers.hat_basis``."""
+        return quality_basis(level, LEVELS, len(self.bundle.arrays["gain/table"]))
+
+    def priors(self, level: int) -> tuple[Table, ...]:
+        """Tables of z at a level."""
+        if level not in self._priors:
+            self._priors[level] = prior_tables(self.bundle.arrays, self.phi(level))
+        return self._priors[level]
+
+    def _run(self, verb: str, x: np.ndarray, levels: Sequence[int]) -> list[np.ndarray]:
+        """A verb of the network on a batch. x [B,...]; one level per entry."""
+        import keras
+
+        phi = np.stack([self.phi(level) for level in levels]).astype(np.float32)
+        function = getattr(self.net, verb)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            key = (verb, x.shape[1], x.shape[2])
+            if key not in self._compiled:
+                spec = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
+                basis = tf.TensorSpec((None, phi.shape[1]), tf.float32)
+                self._compiled[key] = tf.function(function, input_signature=[spec, basis])
+            function = self._compiled[key]
+        result = function(np.asarray(x, np.float32), phi)
+        return [np.asarray(t) for t in (result if isinstance(result, tuple) else (result,))]
+
+    def analyse(self, images: np.ndarray, levels: Sequence[int]) -> list[Symbols]:
+        """Images to integers.
+
+        Args:    images [B,H,W,3] uint8, any size; levels: one per image.
+        Returns: B Symbols.
+        """
+        _, height, width, _ = images.shape
+        tall, wide = padded_size(height, width)
+        pad = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
+        y, z = self._run("analyse", np.pad(images, pad, "edge"), levels)
+        limit = ESCAPE_LIMIT - 1
+        z_hat = np.clip(np.rint(z), -limit, limit)
+        result: list[Symbols | None] = [None] * len(images)
+        for level in sorted(set(levels)):
+            rows = [b for b, other in enumerate(levels) if other == level]
+            mu, index = self.hyper(z_hat[rows], level)
+            gain = np.exp(self.phi(level) @ self.bundle.arrays["gain/table"].astype(np.float64))
+            s = np.clip(np.rint(y[rows] * gain - mu), -limit, limit).astype(np.int64)
+            cost = self.tables.bits(s, index).sum((1, 2, 3))
+            for i, b in enumerate(rows):
+                side = z_hat[b].astype(np.int64)
+                bits = float(cost[i]) + self.prior_bits(side, level)
+                result[b] = Symbols(level, side, s[i], index[i], mu[i], bits)
+        return [symbols for symbols in result if symbols is not None]
+
+    def prior_bits(self, z: np.ndarray, level: int) -> float:
+        """Cost of z [h,w,side] under its tables."""
+        flat = z.reshape(-1, z.shape[-1])
+        tables = self.priors(level)
+        return float(sum(t.bits[t.entries(flat[:, c])].sum() for c, t in enumerate(tables)))
+
+    def synthesise(self, symbols: Symbols, height: int, width: int) -> np.ndarray:
+        """Integers to a picture [height, width, 3] uint8."""
+        u_hat = (symbols.mu + symbols.s)[None]
+        x = self._run("synthesise", u_hat, [symbols.level])[0][0]
+        return np.clip(np.rint(x[:height, :width]), 0, 255).astype(np.uint8)
+
+    def write(self, symbols: Symbols) -> bytes:
+        """Range-coded z and s."""
+        writer = Writer()
+        channels = np.broadcast_to(np.arange(symbols.z.shape[-1]), symbols.z.shape)
+        writer.put(symbols.z.reshape(-1), channels.reshape(-1), self.priors(symbols.level))
+        writer.put(symbols.s.reshape(-1), symbols.index.reshape(-1), self.tables.tables)
+
+        def decodes(data: bytes) -> bool:
+            reader = Reader(data)
+            try:
+                z = reader.take(channels.reshape(-1), self.priors(symbols.level))
+                if not np.array_equal(z, symbols.z.reshape(-1)):
+                    return False
+                s = reader.take(symbols.index.reshape(-1), self.tables.tables)
+            except Corrupt:
+                return False
+            return np.array_equal(s, symbols.s.reshape(-1))
+
+        return writer.finish(decodes, math.ceil(symbols.bits / 8))
+
+    def read(self, data: bytes, level: int, height: int, width: int) -> Symbols:
+        """What ``write`` wrote for a picture of this size. Raises Corrupt."""
+        tall, wide = padded_size(height, width)
+        tables = self.priors(level)
+        shape = (tall // STRIDE_Z, wide // STRIDE_Z, len(tables))
+        reader = Reader(data)
+        channels = np.broadcast_to(np.arange(shape[-1]), shape).reshape(-1)
+        z = reader.take(channels, tables).reshape(shape)
+        mu, index = self.hyper(z[None].astype(np.float64), level)
+        s = reader.take(index[0].reshape(-1), self.tables.tables).reshape(index[0].shape)
+        return Symbols(level, z, s, index[0], mu[0], 0.0)
+
+
+@lru_cache(maxsize=4)
+def engine(weights: str) -> Engine:
+    """The engine of shipped or exported weights, made once."""
+    return Engine(load_bundle(weights))

@@ -1,0 +1,202 @@
+"""Learned transform coding as a codec: a variable-rate network, range-coded, in one packet.
+
+Packet::
+
+    check (1 byte) | level (1 byte) | height - 1 (varint) | width - 1 (varint) | range-coded z and s
+
+The check is a CRC-8 over the model's digest, the header and all decoded integers: another model, or bytes that no
+encoder wrote, show as FAILED (but for one in 256).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from linksim.types import Decoded, Delivered, Packet, Packets, Status
+
+if TYPE_CHECKING:
+    from linksim.codec.engine import Engine, Symbols
+
+MAX_PIXELS = 1 << 22  # of a picture that a header may announce
+CLOSE_ENOUGH = 0.985  # of the budget: where the search for the level stops
+CURVE_STEP = 16  # levels between the points of the curve that ``distortion`` interpolates
+
+
+def varint(value: int) -> bytes:
+    """LEB128 of a number >= 0."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def read_varint(data: bytes, start: int) -> tuple[int, int]:
+    """A number and the position after it. Raises ValueError for none, or one above 3 bytes."""
+    value = 0
+    for i in range(3):
+        if start + i >= len(data):
+            break
+        value |= (data[start + i] & 0x7F) << (7 * i)
+        if data[start + i] < 0x80:
+            return value, start + i + 1
+    raise ValueError("no size in the header")
+
+
+@dataclass(frozen=True)
+class Ntc:
+    """Nonlinear transform coding with a mean-scale hyperprior, all rates from one network.
+
+    Args: weights: name of shipped weights, or path of an exported .npz (its card beside it).
+    """
+
+    weights: str = "ntc"
+
+    @property
+    def _engine(self) -> Engine:
+        from linksim.codec.engine import engine
+
+        return engine(self.weights)
+
+    def min_bits(self, height: int, width: int) -> int:
+        """See Codec.min_bits: the header and one byte."""
+        return 8 * (len(_header(0, height, width)) + 2)
+
+    def encode(self, images: np.ndarray, budget_bits: np.ndarray) -> Packets:
+        """See Codec.encode. The level is searched for that fills the budget best; rates rise with it."""
+        chosen = _search(self._engine, images, np.asarray(budget_bits))
+        return Packets(tuple(() if packet is None else (packet,) for packet in chosen))
+
+    def decode(self, delivered: Delivered) -> Decoded:
+        """See Codec.decode. Every picture is decoded alone: the batch changes nothing."""
+        pictures: list[np.ndarray | None] = []
+        status: list[Status] = []
+        for packets, ok in zip(delivered.packets, delivered.ok, strict=True):
+            picture = unpack(self._engine, packets[0]) if packets and all(ok) else None
+            pictures.append(picture)
+            fate = Status.OK if picture is not None else Status.FAILED
+            status.append(fate if packets else Status.OUTAGE)
+        return Decoded(tuple(pictures), tuple(status))
+
+    def distortion(self, images: np.ndarray, budget_bits: np.ndarray) -> np.ndarray:
+        """See Codec.distortion. Interpolated between every sixteenth level (log MSE against log bits)."""
+        rows = []
+        for image in images:
+            bits, mse = _curve(self.weights, image.shape, image.tobytes())
+            budget = np.maximum(np.asarray(budget_bits, np.float64), 1.0)
+            row = np.exp(np.interp(np.log(budget), np.log(bits), np.log(mse)))
+            rows.append(np.where(budget < bits[0], np.inf, row))
+        return np.stack(rows) if rows else np.zeros((0, len(budget_bits)))
+
+
+def _header(level: int, height: int, width: int) -> bytes:
+    return bytes([level]) + varint(height - 1) + varint(width - 1)
+
+
+def _check(engine: Engine, header: bytes, symbols: Symbols) -> int:
+    content = symbols.z.astype("<i2").tobytes() + symbols.s.astype("<i2").tobytes()
+    return zlib.crc32(engine.bundle.digest + header + content) & 0xFF
+
+
+def pack(engine: Engine, symbols: Symbols, height: int, width: int) -> Packet:
+    """A picture's integers as a packet."""
+    header = _header(symbols.level, height, width)
+    check = bytes([_check(engine, header, symbols)])
+    return Packet(check + header + engine.write(symbols), header_bytes=1 + len(header))
+
+
+def unpack(engine: Engine, data: bytes) -> np.ndarray | None:
+    """The picture in a packet, or None where there is none. Never raises on any bytes."""
+    from linksim.codec.engine import LEVELS
+    from linksim.codec.ranges import Corrupt
+
+    try:
+        if len(data) < 4 or data[1] > LEVELS:
+            return None
+        height, place = read_varint(data, 2)
+        width, place = read_varint(data, place)
+        height, width = height + 1, width + 1
+        if height * width > MAX_PIXELS:
+            return None
+        symbols = engine.read(data[place:], data[1], height, width)
+    except (ValueError, Corrupt):
+        return None
+    if _check(engine, data[1:place], symbols) != data[0]:
+        return None
+    return engine.synthesise(symbols, height, width)
+
+
+def estimate(symbols: Symbols, height: int, width: int) -> float:
+    """Bits that a packet needs by the tables, header included; a real one has at most 16 bits more."""
+    return symbols.bits + 8 * (1 + len(_header(symbols.level, height, width)))
+
+
+def _search(engine: Engine, images: np.ndarray, budget: np.ndarray) -> list[Packet | None]:
+    """The best packet within each budget; images that are still searching share each pass of the network."""
+    from linksim.codec.engine import LEVELS
+
+    count, height, width, _ = images.shape
+    low = np.full(count, -1)  # highest level known to fit
+    high = np.full(count, LEVELS + 1)  # lowest level known not to fit
+    known: list[dict[int, float]] = [{} for _ in range(count)]
+    best: list[Packet | None] = [None] * count
+    active = [b for b in range(count) if budget[b] >= 8 * (len(_header(0, height, width)) + 2)]
+    while active:
+        levels = [_guess(known[b], int(low[b]), int(high[b]), float(budget[b])) for b in active]
+        for b, symbols in zip(active, engine.analyse(images[active], levels), strict=True):
+            level, bits = symbols.level, estimate(symbols, height, width)
+            known[b][level] = bits
+            packet = pack(engine, symbols, height, width) if bits <= budget[b] else None
+            if packet is not None and packet.num_bits <= budget[b]:
+                low[b], best[b] = level, packet
+                if packet.num_bits >= CLOSE_ENOUGH * budget[b]:
+                    high[b] = level + 1
+            else:
+                high[b] = level
+        active = [b for b in active if high[b] - low[b] > 1]
+    return best
+
+
+def _guess(known: dict[int, float], low: int, high: int, budget: float) -> int:
+    """The next level to try, strictly between low and high: where log bits, linear in the level, meet the budget."""
+    from linksim.codec.engine import LEVELS
+
+    if not known:
+        return LEVELS // 2
+    points = sorted(known)
+    if len(points) == 1:
+        guess = points[0] + 36.0 * np.log(budget / known[points[0]])  # typical slope of the curve
+    else:
+        below = max([p for p in points if p <= low] or [points[0]])
+        above = min([p for p in points if p >= high and p > below] or [points[-1]])
+        if below >= above:
+            below, above = points[-2], points[-1]
+        rise = np.log(known[above] / known[below])
+        share = np.log(budget / known[below]) / rise if rise > 0 else 0.5
+        guess = below + share * (above - below)
+    if len(points) > 4:  # no more trust in the line
+        guess = (low + high) / 2
+    return int(np.clip(np.floor(guess), low + 1, high - 1))
+
+
+@lru_cache(maxsize=4096)
+def _curve(weights: str, shape: tuple[int, ...], data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Bits and MSE of an image at every CURVE_STEP-th level, both made monotonic, bits increasing."""
+    from linksim.codec.engine import LEVELS, engine
+
+    machine = engine(weights)
+    image = np.frombuffer(data, np.uint8).reshape(shape)
+    levels = list(range(0, LEVELS + 1, CURVE_STEP))
+    height, width = shape[:2]
+    bits, mse = [], []
+    for symbols in machine.analyse(np.broadcast_to(image, (len(levels), *shape)), levels):
+        decoded = machine.synthesise(symbols, height, width).astype(np.float64)
+        bits.append(8 * np.ceil(estimate(symbols, height, width) / 8 + 1.0))
+        mse.append(max(float(np.mean((decoded - image) ** 2)), 1e-3))
+    rising = np.maximum.accumulate(np.array(bits) + np.arange(len(bits)) * 1e-3)
+    return rising, np.minimum.accumulate(np.array(mse))
