@@ -426,6 +426,7 @@ def set_metrics():
 
     class Gap:
         unit, higher_is_better, extractor, min_images = "", False, "toy", 2
+        verified = False
 
         def distance(self, reference, features):
             return float(abs(reference.mean() - features.mean()))
@@ -459,6 +460,7 @@ def test_set_metrics_come_from_features_under_the_failure_policy(
         folder.write_reference("toy", 0, np.zeros((4, 1)))
     tidy = table(tmp_path).set_index("metric")
     assert tidy.loc["toy-gap", "value"] == want
+    assert "unverified" in tidy.loc["toy-gap", "reason"]
     assert "needs at least 500 images" in tidy.loc["toy-hungry", "reason"]
     assert tidy.loc["toy-absent", "reason"] == "inception weights are absent; set LINKSIM_ASSETS"
 

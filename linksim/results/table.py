@@ -146,20 +146,13 @@ def _psnr(mse: float) -> float:
 
 def _mean(values: np.ndarray, images: np.ndarray, seed: Seed) -> tuple[float, float, float]:
     """Mean over frames with its interval; no interval of a single image, or where the mean is infinite."""
+    from linksim.metric.interval import bootstrap_mean
+
     value = float(np.mean(values))
-    if len(set(images)) < 2 or not np.isfinite(value):
+    if not np.isfinite(value):
         return value, np.nan, np.nan
     low, high = bootstrap_mean(values, images, seed=seed.integer(), level=LEVEL)
     return value, low, high
-
-
-def bootstrap_mean(values, clusters, seed, level):
-    names, index = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(index, values)
-    counts = np.bincount(index)
-    draw = np.random.default_rng(seed).integers(0, len(names), (1000, len(names)))
-    means = sums[draw].sum(1) / counts[draw].sum(1)
-    return np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
 
 
 def _set_value(
@@ -182,7 +175,12 @@ def _set_value(
     count = min(len(reference), len(set(images[used])))
     if count < metric.min_images:
         return np.nan, f"needs at least {metric.min_images} images, this has {count}"
-    return float(metric.distance(reference, features)), None
+    try:
+        value = float(metric.distance(reference, features))
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        return np.nan, f"cannot be computed: {error}"
+    verified = getattr(metric, "verified", True)
+    return value, None if verified else "unverified: no published value has been reproduced yet"
 
 
 def _failed_rows(run: RunFolder, present: set[str]) -> list[dict[str, Any]]:
