@@ -94,7 +94,7 @@ def _copy(source, at, size, out, to):
 
 @kernel
 def _encode(bits, z, info, start, column, turn, target, back, stride, twice, total, turned, out):
-    """out [N, columns - 2, z] from bits [N, info, z], all flat. Scratch: twice [info + 4, stride], total, turned [stride]."""
+    """out [N, columns - 2, z] from bits [N, info, z], all flat; the others are scratch, twice [info + 4, stride]."""
     size = (start.size - 1 + info - 2) * z  # of a code word
     for n in range(out.size // size):
         word = n * size - 2 * z  # where its first two columns would begin
