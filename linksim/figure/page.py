@@ -41,7 +41,7 @@ def finish_page(figure: Figure, entries: Sequence[tuple[Any, str]], caption: str
     longest = max((len(label) for _, label in entries), default=1)
     columns = max(1, min(len(entries), int(width / (0.35 + 0.062 * longest))))
     lines = -(-len(entries) // columns)
-    legend_height = lines * _LEGEND_LINE + (0.08 if lines else 0)
+    legend_height = lines * _LEGEND_LINE + (0.08 if lines else 0.05)
     below = legend_height + len(text) * _LINE + 0.06
     total = height + below
     figure.set_size_inches(width, total)
