@@ -15,7 +15,7 @@ from baselines.ladder import Coded, LadderCodec
 from linksim.errors import LinksimError, MissingAssetError
 
 _QUANTIZERS = 63
-_SMALLEST_PAYLOAD = 20
+_SMALLEST_PAYLOAD = 25  # bytes, of a flat picture
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Avif(LadderCodec):
             )
         from PIL import _avif
 
-        return f"Pillow {__version__} libavif {features.version('avif')} aom {_avif.encoder_codec_available('aom')}"
+        codecs = _avif.codec_versions()  # "dav1d [dec]:1.5.3-..., aom [enc]:3.14.1"
+        return f"Pillow {__version__} libavif {features.version('avif')} {codecs}"
 
     def min_bits(self, height: int, width: int) -> int:
         """See LadderCodec.min_bits: the header and a flat picture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from baselines import ffmpeg
+from baselines import ffmpeg, nal
 from baselines.video import VideoCodec
 
 _PARAMS = (
@@ -63,6 +63,22 @@ class Hevc(VideoCodec):
         params = f"{_PARAMS}:qp={quality}" + (f":{self.params}" if self.params else "")
         encoder = ["-c:v", "libx265", "-preset", self.preset, "-x265-params", params]
         return ["-pix_fmt", "yuv444p10le", *encoder]
+
+    def canonical(self, unit: bytes) -> bytes:
+        """See VideoCodec.canonical.
+
+        x265 draws slice_loop_filter_across_slices_enabled_flag from the picture's number; with one slice it is idle.
+        """
+        raw = nal.unescape(unit)
+        bits = f"{int.from_bytes(raw[2:18], 'big'):0{8 * len(raw[2:18])}b}"
+        if (
+            bits[:6] != "101011"
+        ):  # first slice, nothing before it to drop, PPS 0, I; two SAO flags and the QP follow
+            return unit
+        zeros = bits.index("1", 8) - 8
+        flag = 8 + 2 * zeros + 1
+        changed = int(bits[:flag] + "1" + bits[flag + 1 :], 2).to_bytes(len(bits) // 8, "big")
+        return nal.escape(raw[:2] + changed + raw[18:])
 
     def kind_of(self, unit: bytes) -> str:
         """See VideoCodec.kind_of."""

@@ -15,7 +15,10 @@ from linksim.errors import LinksimError
 
 _SOI, _EOI, _SOS = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _APP0, _COM = 0xE0, 0xFE
-_SMALLEST_PAYLOAD = {"4:2:0": 250, "4:2:2": 250, "4:4:4": 250}
+_SMALLEST_PAYLOAD = {
+    True: 490,
+    False: 255,
+}  # bytes, progressive or not: tables, scan headers, one block
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Jpeg(LadderCodec):
         return f"Pillow {__version__} libjpeg-turbo {features.version('libjpeg_turbo')}"
 
     def min_bits(self, height: int, width: int) -> int:
-        """See LadderCodec.min_bits: header, tables and a bit a block of a flat picture."""
-        return 8 * (len(self._header(height, width)) + _SMALLEST_PAYLOAD[self.subsampling])
+        """See LadderCodec.min_bits: header, tables and one block."""
+        return 8 * (len(self._header(height, width)) + _SMALLEST_PAYLOAD[self.progressive])
 
     def compress(self, images: Sequence[np.ndarray], quality: int) -> list[Coded]:
         """See LadderCodec.compress."""

@@ -103,7 +103,7 @@ class LadderCodec(ABC):
 
     @abstractmethod
     def decompress(self, payload: bytes, header: Header, whole: bool) -> np.ndarray | None:
-        """The picture at its coded size, [h, w, 3] uint8, or None; may raise ValueError or OSError on damage.
+        """The picture at its coded size, [h, w, 3] uint8, or None; may raise on damage.
 
         Args: whole: False where the payload is a prefix of what was sent.
         """
@@ -163,12 +163,18 @@ class LadderCodec(ABC):
         if image is None:
             try:
                 header, payload = Header.unpack(data)
+                if header.scale not in self.qualities():
+                    return None
                 image = self.decompress(payload, header, whole)
                 if image is None or image.shape != (*header.coded, 3):
                     return None
                 if header.scale > 1:
                     image = _resized(image, header.height, header.width)
-            except (ValueError, OSError, EOFError, ArithmeticError, LookupError, SyntaxError):
+            except LinksimError:  # a program is missing: no fault of the bytes
+                raise
+            except (
+                Exception
+            ):  # damage takes many forms in other people's decoders; all of them mean no picture
                 return None
             _pictures.put(key, image, image.nbytes)
         return image.copy()

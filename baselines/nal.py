@@ -34,7 +34,7 @@ def resize(parameter_set: bytes, old: tuple[int, int], new: tuple[int, int]) -> 
     Returns: NAL unit; unchanged if it does not carry the size.
     Raises:  ValueError: if the size stands in more than one place.
     """
-    bits = _bits(_unescape(parameter_set))
+    bits = _bits(unescape(parameter_set))
     pattern = _exp_golomb(old[0]) + _exp_golomb(old[1])
     found = bits.count(pattern)
     if found == 0:
@@ -43,7 +43,7 @@ def resize(parameter_set: bytes, old: tuple[int, int], new: tuple[int, int]) -> 
         raise ValueError("the template's size is not unique in its parameter set")
     body = bits.rstrip("0")[:-1].replace(pattern, _exp_golomb(new[0]) + _exp_golomb(new[1])) + "1"
     body += "0" * (-len(body) % 8)
-    return _escape(int(body, 2).to_bytes(len(body) // 8, "big"))
+    return escape(int(body, 2).to_bytes(len(body) // 8, "big"))
 
 
 def _exp_golomb(value: int) -> str:
@@ -55,11 +55,12 @@ def _bits(data: bytes) -> str:
     return f"{int.from_bytes(data, 'big'):0{8 * len(data)}b}"
 
 
-def _unescape(unit: bytes) -> bytes:
+def unescape(unit: bytes) -> bytes:
+    """A unit without its emulation prevention bytes."""
     return unit.replace(b"\x00\x00\x03", b"\x00\x00")
 
 
-def _escape(unit: bytes) -> bytes:
+def escape(unit: bytes) -> bytes:
     """Emulation prevention: no two zero bytes before a byte of 0..3."""
     out, zeros = bytearray(), 0
     for byte in unit:

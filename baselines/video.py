@@ -45,6 +45,10 @@ class VideoCodec(LadderCodec):
     def kind_of(self, unit: bytes) -> str:
         """What a NAL unit is: "picture" (a slice, the last unit of its picture), "set", "other" or "drop"."""
 
+    def canonical(self, unit: bytes) -> bytes:
+        """A picture's slice without the marks of its place in a run, so that a picture's bytes are its own alone."""
+        return unit
+
     def streams(
         self, planes: Sequence[Sequence[np.ndarray]], size: tuple[int, int], quality: int
     ) -> bytes:
@@ -101,10 +105,10 @@ class VideoCodec(LadderCodec):
         units: list[bytes] = []
         for unit in nal.split(stream):
             kind = self.kind_of(unit)
-            if kind in ("other", "picture"):
+            if kind == "other":
                 units.append(unit)
-            if kind == "picture":
-                pictures.append(units)
+            elif kind == "picture":
+                pictures.append([*units, self.canonical(unit)])
                 units = []
         return pictures
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from baselines import ffmpeg, vtm
+from baselines import ffmpeg, nal, vtm
 from baselines.video import VideoCodec
 
 _PARAMS = (
@@ -20,6 +20,7 @@ _PARAMS = (
 _SLICES = {7, 8}  # IDR_W_RADL, IDR_N_LP
 _SPS, _PPS = 15, 16
 _DROP = {14, 20, 23, 24}  # VPS, access unit delimiter, SEI
+_IDR_N_LP = 8
 _SMALLEST_PAYLOAD = 10  # bytes, of a flat picture at the highest QP
 
 
@@ -78,6 +79,18 @@ class Vvc(VideoCodec):
         if self.encoder == "vtm":
             return b"".join(vtm.encode(picture, size, quality) for picture in planes)
         return super().streams(planes, size, quality)
+
+    def canonical(self, unit: bytes) -> bytes:
+        """See VideoCodec.canonical: every picture an IDR_N_LP at picture order count 0 (H.266, clause 7.3.2.8)."""
+        raw = bytearray(nal.unescape(unit))
+        if (
+            len(raw) < 4 or raw[2] >> 2 != 0b110001
+        ):  # header in the slice, IRAP, ..., PPS 0; the count's 8 bits follow
+            return unit
+        raw[1] = _IDR_N_LP << 3 | raw[1] & 7
+        raw[2] &= 0b11111100
+        raw[3] &= 0b00000011
+        return nal.escape(bytes(raw))
 
     def kind_of(self, unit: bytes) -> str:
         """See VideoCodec.kind_of."""
