@@ -18,6 +18,7 @@ from linksim.errors import LinksimError
 from linksim.terminal import RunProgress, duration, print_table, say
 
 if TYPE_CHECKING:
+    from linksim.registry import Entry
     from linksim.runner import Preview
     from linksim.scenario import Scenario
 
@@ -242,20 +243,43 @@ def list_components(
         _print_json(
             [
                 {
-                    "kind": k,
-                    "name": e.name,
-                    "summary": e.summary(),
-                    "target": e.target,
-                    "origin": e.origin,
+                    "kind": entry.kind,
+                    "name": entry.name,
+                    "summary": entry.summary(),
+                    "target": entry.target,
+                    "origin": entry.origin,
+                    "missing": _missing(entry),
                 }
-                for k, listed in found.items()
-                for e in listed
+                for listed in found.values()
+                for entry in listed
             ]
         )
         return
     for k, listed in found.items():
-        rows = [[e.name, e.summary(), f"{e.target} ({e.origin})"] for e in listed]
+        rows = []
+        for entry in listed:
+            missing = _missing(entry)
+            about = f"{entry.summary()} NOT HERE YET: {missing}" if missing else entry.summary()
+            rows.append([entry.name, about, f"{entry.target} ({entry.origin})"])
         print_table([k, "what it is", "where it comes from"], rows)
+
+
+def _missing(entry: Entry) -> str | None:
+    """What keeps a metric from being computed on this machine.
+
+    Asked of linksim's own metrics alone: they import nothing heavy, and a third party's might.
+    """
+    if entry.kind != "metrics" or not entry.module.startswith("linksim."):
+        return None
+    from linksim import registry
+    from linksim.errors import MissingAssetError
+
+    try:
+        registry.create(entry.kind, entry.name)
+    except LinksimError as error:
+        cause = error.__cause__
+        return str(cause) if isinstance(cause, MissingAssetError) else None
+    return None
 
 
 @app.command(short_help="Print a run's table.")
@@ -289,6 +313,61 @@ def schema() -> None:
     from linksim.scenario import json_schema
 
     _print_json(json_schema())
+
+
+@assets_app.command("list", short_help="Show what is here and what is missing.")
+def list_assets(
+    form: Annotated[TextOrJson, typer.Option("--format", help="How to print.")] = TextOrJson.text,
+) -> None:
+    """Show which weights are on this machine, and where from the others come."""
+    from linksim import assets
+
+    found = assets.status()
+    if form is TextOrJson.json:
+        _print_json(
+            [
+                {
+                    "name": s.asset.name,
+                    "group": s.asset.group,
+                    "summary": s.asset.summary,
+                    "path": s.path,
+                    "check": s.check,
+                    "url": s.asset.url,
+                    "licence": s.asset.licence,
+                }
+                for s in found
+            ]
+        )
+        return
+    rows = [
+        [
+            s.asset.name,
+            s.asset.group,
+            s.asset.summary,
+            str(s.path) if s.path else f"missing; its home is {s.asset.url}",
+            s.check,
+        ]
+        for s in found
+    ]
+    print_table(["asset", "group", "what it is", "where it is", "checked by"], rows)
+    if missing := sorted({s.asset.group for s in found if s.path is None}):
+        say(f"to get what is missing: linksim assets fetch {' '.join(missing)}")
+
+
+@assets_app.command("fetch", short_help="Download weights, checked, into the cache.")
+def fetch_assets(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Assets or groups; by default all.", show_default=False),
+    ] = None,
+) -> None:
+    """Download weights from their public homes, once, and print their paths."""
+    from linksim import assets
+
+    for asset in assets.select(names or assets.groups()):
+        say(f"{asset.name}: {asset.summary}")
+        for path in assets.fetch(asset.name, progress=sys.stderr.isatty()):
+            print(path)
 
 
 def _load(scenario: Path, overrides: list[str] | None) -> Scenario:
