@@ -508,3 +508,20 @@ def test_a_believed_snr_at_fixed_offsets_is_shown_as_its_offset():
     assert sweep_of(shifted, ["es_n0_db"]).others == (OFFSET,)
     same = with_offset(frame.assign(snr_amc_db=6.0))
     assert OFFSET not in same and sweep_of(same, ["es_n0_db", "snr_amc_db"]).others == ()
+
+
+def test_a_reader_of_a_kept_table_is_told_of_damage_too(tmp_path):
+    path = make_run(tmp_path / "r", num_images=4, snrs=(0, 4), channels=("awgn",))
+    part = next((path / "parts").iterdir())
+    part.write_bytes(part.read_bytes()[:500])
+    for _ in range(2):
+        assert f"part {part.name} is damaged" in " ".join(to_text(path, width=400).split())
+
+
+def test_a_lost_table_is_written_again(tmp_path):
+    path = make_run(tmp_path / "r", num_images=4, snrs=(0,), channels=("awgn",))
+    text = (path / "table.csv").read_text()
+    (path / "table.csv").unlink()
+    with RunFolder.create_or_open(path, json.loads((path / "run.json").read_text())) as folder:
+        folder.finish(cells=sorted(folder.done()))
+    assert (path / "table.csv").read_text() == text

@@ -214,7 +214,13 @@ class RunFolder:
         failed = [list(pair) for pair in failed_points]
         self._log(f"finished{'' if seconds is None else f' after {seconds:.1f} s'}")
         old = self.manifest
-        if old.get("finished") and not self._num_written and old.get("failed_points") == failed:
+        whole = (self.path / "table.csv").exists()
+        if (
+            whole
+            and old.get("finished")
+            and not self._num_written
+            and old.get("failed_points") == failed
+        ):
             return
         self.manifest = {
             **old,

@@ -59,6 +59,7 @@ def table(folder: RunFolder | str | Path) -> pd.DataFrame:
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     state = run.state()
     if _latest.get("state") == state:
+        run.notes += [note for note in _latest["notes"] if note not in run.notes]
         return _latest["table"].copy()
     points = run.points()
     axes = list(dict.fromkeys(a for p in [*points, *_declared(run)] for a in p["axes"]))
@@ -66,7 +67,7 @@ def table(folder: RunFolder | str | Path) -> pd.DataFrame:
     found += _failed_rows(run, {p["id"] for p in points})
     frame = pd.DataFrame(found, columns=[*HEAD, *axes, *TAIL])
     frame = frame.astype({c: "Int64" for c in COUNTS})
-    _latest.update(state=state, table=frame)
+    _latest.update(state=state, table=frame, notes=list(run.notes))
     return frame.copy()
 
 
