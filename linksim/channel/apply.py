@@ -32,7 +32,7 @@ def faded(x: np.ndarray, h: np.ndarray, n0: float, seed: FrameSeeds) -> Received
     y = h * np.asarray(x, np.complex64)
     if n0 > 0:
         y += np.float32(math.sqrt(n0)) * seed.child("noise").complex_normal(x.shape[1])
-    return Received(y, h, np.float32(n0))
+    return Received(y, h, np.asarray(n0, np.float32))
 
 
 def check_input(x: np.ndarray, n0: float, seed: FrameSeeds) -> None:

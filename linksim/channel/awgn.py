@@ -25,7 +25,7 @@ class Ideal:
         """y = x. See types.Channel; n0 is ignored."""
         check_input(x, n0, seed)
         h = np.ones((len(x), 1), np.complex64)
-        return Received(np.array(x, np.complex64), h, np.float32(0))
+        return Received(np.array(x, np.complex64), h, np.zeros((), np.float32))
 
 
 @dataclass(frozen=True)

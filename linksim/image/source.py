@@ -1,8 +1,8 @@
 """What an image source is.
 
-A source is a fixed, ordered list of pictures that are read one at a time: memory does not grow with their number. Pixels
-are [H, W, 3] uint8, and one rule (``linksim.image.decode``) says what becomes of grey, transparent, 16-bit and rotated
-pictures. Register under ``linksim.images``; subclass :class:`Source`, or write the five methods of
+A source is a fixed, ordered list of pictures that are read one at a time: memory does not grow with their number.
+Pixels are [H, W, 3] uint8, and one rule (``linksim.image.decode``) says what becomes of grey, transparent, 16-bit and
+rotated pictures. Register under ``linksim.images``; subclass :class:`Source`, or write the five methods of
 :class:`ImageSource`.
 """
 
@@ -108,7 +108,7 @@ class Source:
 def pixel_digest(image: np.ndarray) -> str:
     """128-bit hash of shape and pixels, as hex. Args: image [H, W, 3] uint8."""
     hashed = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    hashed.update(np.ascontiguousarray(image, np.uint8))
+    hashed.update(np.ascontiguousarray(image, np.uint8).tobytes())
     return hashed.hexdigest()
 
 
