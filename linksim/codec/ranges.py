@@ -15,6 +15,8 @@ class Corrupt(Exception):
 
 def groups(index: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """The positions that share a table: (table, positions) in increasing order of the table."""
+    if not len(index):
+        return
     order = np.argsort(index, kind="stable")
     values, starts = np.unique(index[order], return_index=True)
     yield from zip(values.tolist(), np.split(order, starts[1:]), strict=True)

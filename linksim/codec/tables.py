@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 PRECISION = 20  # bits: the counts of a table sum to 2^20
+CODER_PRECISION = 24  # bits inside constriction
 ESCAPE_BITS = 16  # a symbol outside its table costs its escape entry and this many raw bits
 ESCAPE_LIMIT = 1 << (ESCAPE_BITS - 1)
 PRIOR_REACH = 48  # the tables of z span -48..48
@@ -40,8 +41,15 @@ class Table:
 
     @cached_property
     def bits(self) -> np.ndarray:
-        """Cost of each entry, the raw bits of an escape included, float64."""
-        cost = PRECISION - np.log2(self.counts.astype(np.float64))
+        """Cost of each entry as constriction codes it, the raw bits of an escape included, float64.
+
+        It keeps one count in 2^24 for each entry and shares out the rest in proportion, rounding the cumulative sum.
+        """
+        size = len(self.counts)
+        free = (1 << CODER_PRECISION) - size
+        edges = np.floor(np.cumsum(self.counts) * (free / (1 << PRECISION)))
+        widths = 1 + np.diff(edges, prepend=0.0)
+        cost = CODER_PRECISION - np.log2(widths)
         cost[-1] += ESCAPE_BITS
         return cost
 

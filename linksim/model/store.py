@@ -16,6 +16,7 @@ import numpy as np
 from linksim.errors import ComponentError, MissingAssetError
 
 SHIPPED = Path(__file__).parent / "weights"
+LIMIT = 8 << 20  # bytes of a weights file
 
 
 class HasParts(Protocol):
@@ -116,6 +117,43 @@ class Bundle:
     def digest(self) -> bytes:
         """First bytes of the weights' SHA-256: what tells one model from another."""
         return bytes.fromhex(self.card["sha256"])[:8]
+
+
+def half(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """float16 copies. Raises ComponentError where a value does not fit."""
+    with np.errstate(over="ignore"):
+        small = {name: value.astype(np.float16) for name, value in arrays.items()}
+    for name, value in small.items():
+        if not np.isfinite(value).all():
+            raise ComponentError(f"{name} has values that float16 cannot hold; nothing was written")
+    return small
+
+
+def write_bundle(
+    path: Path, arrays: Mapping[str, np.ndarray], card: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write weights as float16 .npz with their card beside them.
+
+    Args:
+      path:   of the .npz; the card is the .json of the same name.
+      arrays: weights by path.
+      card:   facts; ``sha256``, ``parameters`` and ``bytes`` are added.
+    Returns: the card as written.
+    Raises: ComponentError: not finite in float16, or above the limit of a shipped file.
+    """
+    small = half(arrays)
+    write_arrays(path, small, compress=True)
+    data = path.read_bytes()
+    if len(data) > LIMIT:
+        raise ComponentError(f"{path.name} has {len(data)} bytes, more than the limit of {LIMIT}")
+    full = {
+        **card,
+        "parameters": int(sum(v.size for v in small.values())),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    path.with_suffix(".json").write_text(json.dumps(full, indent=1) + "\n")
+    return full
 
 
 def load_bundle(name: str) -> Bundle:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -51,6 +51,7 @@ class TrainConfig:
       seed:             root of all randomness.
       batch:            images a step.
       steps:            steps of the whole run.
+      optimizer:        "adam" or "muon" (orthogonalised momentum for the kernels, Adam for the rest).
       learning_rate:    peak of Adam's step size, after ``warmup`` steps.
       final_rate:       where the cosine ends, as a share of the peak.
       warmup:           steps of linear warm-up.
@@ -74,6 +75,7 @@ class TrainConfig:
     seed: int = 0
     batch: int = 8
     steps: int = 100_000
+    optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: float = 1e-3
     final_rate: float = 0.02
     warmup: int = 500

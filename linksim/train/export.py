@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -13,27 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from linksim.errors import ComponentError, MissingAssetError
-from linksim.model.store import SHIPPED, assign, load_bundle, read_arrays, write_arrays
+from linksim.errors import MissingAssetError
+from linksim.model.store import SHIPPED, assign, load_bundle, read_arrays, write_bundle
 from linksim.train.config import TrainConfig, load_config
 
-LIMIT = 8 << 20  # bytes of a shipped file
 GOLDEN_LEVELS = (16, 80)
 LICENCE = (
     "Weights trained on CelebA faces (non-commercial research use by the dataset's terms) and on COCO and OpenImages "
     "photographs: for research only."
 )
-
-
-def half(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """float16 copies. Raises ComponentError where a value does not fit."""
-    small = {name: value.astype(np.float16) for name, value in arrays.items()}
-    for name, value in small.items():
-        if not np.isfinite(value).all():
-            raise ComponentError(
-                f"{name} has values that float16 cannot hold; nothing was exported"
-            )
-    return small
 
 
 def golden_picture() -> np.ndarray:
@@ -102,9 +89,6 @@ def export(config: TrainConfig, base: Path, name: str, target: Path) -> Path:
     architecture = NtcConfig(**config.options)
     assign(NtcNet(architecture), arrays, what=checkpoint.name)
     path = target / f"{name}.npz"
-    write_arrays(path, half(arrays), compress=True)
-    if path.stat().st_size > LIMIT:
-        raise ComponentError(f"{path.name} has {path.stat().st_size} bytes, more than {LIMIT}")
     step = int(state["step"])
     recipe = asdict(config)
     for private in ("output", "cache", "start_from"):
@@ -113,8 +97,6 @@ def export(config: TrainConfig, base: Path, name: str, target: Path) -> Path:
         "name": name,
         "network": config.model,
         "architecture": asdict(architecture),
-        "parameters": int(sum(v.size for v in arrays.values())),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "steps": step,
         "images_seen": step * config.batch,
         "hours": round(float(state["seconds"]) / 3600, 2),
@@ -128,10 +110,8 @@ def export(config: TrainConfig, base: Path, name: str, target: Path) -> Path:
         "real rounding, no header; PSNR: mean over images, RGB, 8 bits",
         "licence": LICENCE,
     }
-    written = path.with_suffix(".json")
-    written.write_text(json.dumps(card, indent=1) + "\n")
-    card["golden"] = golden(path)
-    written.write_text(json.dumps(card, indent=1) + "\n")
+    write_bundle(path, arrays, card)
+    write_bundle(path, arrays, card | {"golden": golden(path)})
     return path
 
 

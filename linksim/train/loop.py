@@ -190,7 +190,9 @@ def prepare(config: TrainConfig, base: Path) -> Run:
     net = task.network()
     if config.start_from:
         assign(net, read_arrays(base / config.start_from), what=config.start_from)
-    stepper = make_stepper(net, task.loss, clip_norm=config.clip_norm, ema=config.ema)
+    stepper = make_stepper(
+        net, task.loss, clip_norm=config.clip_norm, ema=config.ema, optimizer=config.optimizer
+    )
     output.mkdir(parents=True, exist_ok=True)
     run = Run(config, task, net, stepper, images, output)
     if run.resume():

@@ -33,35 +33,41 @@ class Stepper(Protocol):
         ...
 
 
-def make_stepper(net: Any, loss: Loss, *, clip_norm: float, ema: float) -> Stepper:
-    """The stepper for the backend that Keras runs on."""
+def make_stepper(
+    net: Any, loss: Loss, *, clip_norm: float, ema: float, optimizer: str = "adam"
+) -> Stepper:
+    """The stepper for the backend that Keras runs on. Args: optimizer: "adam" or "muon"."""
     import keras
 
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return TensorFlowStepper(net, loss, clip_norm, ema)
+        return TensorFlowStepper(net, loss, _optimizer(optimizer, clip_norm), ema)
     if backend == "jax":
-        return JaxStepper(net, loss, clip_norm, ema)
+        return JaxStepper(net, loss, _optimizer(optimizer, clip_norm), ema)
     raise RunStateError(
         f"training runs on KERAS_BACKEND=tensorflow or jax, this process has {backend}"
     )
 
 
-def _adam(clip_norm: float) -> Any:
+def _optimizer(name: str, clip_norm: float) -> Any:
     import keras
 
+    if name == "muon":
+        from linksim.train.muon import ConvMuon
+
+        return ConvMuon(1e-3, clip_norm)
     return keras.optimizers.Adam(1e-3, global_clipnorm=clip_norm)
 
 
 class TensorFlowStepper:
     """Eager variables, one compiled function per batch shape."""
 
-    def __init__(self, net: Any, loss: Loss, clip_norm: float, ema: float) -> None:
+    def __init__(self, net: Any, loss: Loss, optimizer: Any, ema: float) -> None:
         import tensorflow as tf
 
         self.named: dict[str, Any] = variables(net)
         weights = list(self.named.values())
-        self.optimizer = _adam(clip_norm)
+        self.optimizer = optimizer
         self.optimizer.build(weights)
         self.average = [tf.Variable(w.value, trainable=False) for w in weights]
 
@@ -104,14 +110,14 @@ class TensorFlowStepper:
 class JaxStepper:
     """Pure function of arrays; the network's own variables are only read for their shapes."""
 
-    def __init__(self, net: Any, loss: Loss, clip_norm: float, ema: float) -> None:
+    def __init__(self, net: Any, loss: Loss, optimizer: Any, ema: float) -> None:
         import jax
         import jax.numpy as jnp
         import keras
 
         self.named: dict[str, Any] = variables(net)
         weights = list(self.named.values())
-        self.optimizer = _adam(clip_norm)
+        self.optimizer = optimizer
         self.optimizer.build(weights)
         slots = self.optimizer.variables
         self._rate = next(i for i, s in enumerate(slots) if s is self.optimizer.learning_rate)

@@ -1,0 +1,44 @@
+"""A small untrained network as exported weights: the codec's laws hold for any weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pictures_small import pictures
+
+SMALL = {"width4": 8, "width8": 8, "width16": 16, "hidden4": 8, "hidden8": 8, "hidden16": 8}
+SMALL |= {"blocks8": 1, "latent": 48, "hyper": 16, "hyper_out": 16, "side": 8}
+
+
+def write_small(folder: Path, name: str, seed: int) -> str:
+    """Export an untrained network. Returns: the path of its weights."""
+    import keras
+
+    from linksim.model.ntc import NtcConfig, NtcNet
+    from linksim.model.store import gather, write_bundle
+    from linksim.train.start import start_from_patches
+
+    keras.utils.set_random_seed(seed)
+    net = NtcNet(NtcConfig(**SMALL))
+    start_from_patches(net, pictures(24, 64, 64, seed=7))
+    path = folder / f"{name}.npz"
+    write_bundle(path, gather(net), {"name": name, "network": "ntc", "architecture": SMALL})
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> str:
+    return write_small(tmp_path_factory.mktemp("weights"), "small", 3)
+
+
+@pytest.fixture(scope="session")
+def other_weights(tmp_path_factory) -> str:
+    return write_small(tmp_path_factory.mktemp("weights"), "other", 4)
+
+
+@pytest.fixture(scope="session")
+def codec(weights):
+    from linksim.codec.ntc import Ntc
+
+    return Ntc(weights)

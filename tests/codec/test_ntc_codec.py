@@ -1,0 +1,203 @@
+"""The NTC codec: budgets, sizes, exactness, damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures_small import pictures
+
+from linksim.codec.engine import LEVELS, engine
+from linksim.codec.ntc import Ntc, estimate, pack, read_varint, varint
+from linksim.errors import ComponentError, MissingAssetError
+from linksim.types import Delivered, Packets, Status
+
+
+def delivered(packets: Packets) -> Delivered:
+    data = tuple(tuple(p.data for p in row) for row in packets.of)
+    return Delivered(data, tuple((True,) * len(row) for row in data))
+
+
+def test_budgets_are_met_and_filled(codec):
+    images = pictures(6, 128, 128)
+    machine = engine(codec.weights)
+    small = [estimate(s, 128, 128) for s in machine.analyse(images, [4] * 6)]
+    large = [estimate(s, 128, 128) for s in machine.analyse(images, [120] * 6)]
+    share = np.linspace(0.02, 0.98, 6)
+    budget = np.ceil(np.array(small) + 24 + share * (np.array(large) - small)).astype(np.int64)
+    bits = codec.encode(images, budget).num_bits()
+    assert (bits <= budget).all()
+    assert (bits / budget > 0.93).all()
+
+
+def test_decoding_gives_the_encoders_picture(codec):
+    images = pictures(3, 128, 128)
+    machine = engine(codec.weights)
+    made = machine.analyse(images, [10, 60, 120])
+    packets = Packets(tuple((pack(machine, s, 128, 128),) for s in made))
+    decoded = codec.decode(delivered(packets))
+    assert decoded.status == (Status.OK,) * 3
+    for symbols, picture in zip(made, decoded.images, strict=True):
+        assert np.array_equal(picture, machine.synthesise(symbols, 128, 128))
+
+
+def test_quality_pays(codec):
+    image = pictures(1, 64, 64)
+    bits = [1500, 4000, 12000]
+    mse = codec.distortion(image, np.array(bits))[0]
+    assert np.isfinite(mse).all() and (np.diff(mse) <= 0).all()
+
+
+@pytest.mark.parametrize("level", [0, 40, 90, LEVELS])
+def test_size_is_the_estimate(weights, level):
+    machine = engine(weights)
+    for symbols in machine.analyse(pictures(4, 128, 128), [level] * 4):
+        bits = pack(machine, symbols, 128, 128).num_bits
+        model = estimate(symbols, 128, 128)
+        assert model <= bits <= model + 16
+        assert bits <= 1.02 * model or model < 800
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 101), (128, 128), (130, 65)])
+def test_any_size_travels(codec, size):
+    images = pictures(2, *size)
+    packets = codec.encode(images, np.full(2, 60_000))
+    decoded = codec.decode(delivered(packets))
+    assert [i.shape for i in decoded.images] == [images.shape[1:]] * 2
+
+
+def test_too_small_a_budget_is_an_outage(codec):
+    images = pictures(2, 128, 128)
+    least = codec.min_bits(128, 128)
+    packets = codec.encode(images, np.array([least - 1, 10]))
+    assert packets.of == ((), ())
+    decoded = codec.decode(delivered(packets))
+    assert decoded.status == (Status.OUTAGE,) * 2
+    assert np.isinf(codec.distortion(images, np.array([least - 1]))).all()
+
+
+def test_an_empty_batch(codec):
+    assert len(codec.encode(np.zeros((0, 128, 128, 3), np.uint8), np.zeros(0, np.int64))) == 0
+    assert codec.decode(Delivered()).images == ()
+
+
+def test_a_lost_packet_is_a_failed_picture(codec):
+    packets = codec.encode(pictures(1, 64, 64), np.array([9000]))
+    data = packets.of[0][0].data
+    decoded = codec.decode(Delivered(((data[:20],),), ((False,),)))
+    assert decoded.images == (None,) and decoded.status == (Status.FAILED,)
+
+
+def test_batch_order_and_company_change_nothing(codec):
+    images = pictures(5, 128, 128)
+    packets = codec.encode(images, np.full(5, 6000))
+    together = codec.decode(delivered(packets)).images
+    order = [3, 0, 4, 2, 1]
+    shuffled = codec.decode(delivered(Packets(tuple(packets.of[i] for i in order)))).images
+    for place, i in enumerate(order):
+        alone = codec.decode(delivered(Packets((packets.of[i],)))).images[0]
+        assert np.array_equal(shuffled[place], together[i]) and np.array_equal(alone, together[i])
+
+
+CHILD = """
+import sys, json, hashlib
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(1)
+from linksim.codec.engine import engine
+from linksim.codec.ntc import unpack
+from linksim.codec.ntc import read_varint
+weights, *packets = json.load(sys.stdin)
+machine = engine(weights)
+out = []
+for text in packets:
+    data = bytes.fromhex(text)
+    s = machine.read(data[4:], data[1], 128, 128)
+    picture = unpack(machine, data)
+    digest = hashlib.sha256(s.z.tobytes() + s.s.tobytes() + s.mu.tobytes()).hexdigest()
+    out.append([digest, hashlib.sha256(picture.tobytes()).hexdigest()])
+print(json.dumps(out))
+"""
+
+
+def test_another_process_with_other_threads_decodes_the_same(weights):
+    import hashlib
+
+    machine = engine(weights)
+    made = machine.analyse(pictures(3, 128, 128), [5, 64, 110])
+    data = [pack(machine, s, 128, 128).data for s in made]
+    result = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        input=json.dumps([weights, *(d.hex() for d in reversed(data))]),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        check=True,
+    )
+    there = list(reversed(json.loads(result.stdout)))
+    for symbols, (digest, picture) in zip(made, there, strict=True):
+        content = symbols.z.tobytes() + symbols.s.tobytes() + symbols.mu.tobytes()
+        assert digest == hashlib.sha256(content).hexdigest()
+        here = machine.synthesise(symbols, 128, 128)
+        assert picture == hashlib.sha256(here.tobytes()).hexdigest()
+
+
+def test_another_models_packets_fail(codec, other_weights):
+    packets = codec.encode(pictures(8, 64, 64), np.full(8, 9000))
+    decoded = Ntc(other_weights).decode(delivered(packets))
+    assert decoded.status.count(Status.FAILED) >= 7  # one in 256 slips through the check
+
+
+@given(st.binary(max_size=120))
+@settings(max_examples=40, deadline=None)
+def test_arbitrary_bytes_never_raise(codec, data):
+    decoded = codec.decode(Delivered(((data,),), ((True,),)))
+    assert decoded.status[0] in (Status.OK, Status.FAILED)
+
+
+def test_damage_is_seen(codec):
+    data = codec.encode(pictures(1, 64, 64), np.array([9000])).of[0][0].data
+    rng = np.random.default_rng(0)
+    damaged = []
+    for _ in range(40):
+        copy = bytearray(data)
+        copy[rng.integers(len(copy) - 4)] ^= 1 << rng.integers(8)
+        damaged.append((bytes(copy),))
+    damaged += [(data[:n],) for n in range(0, len(data) - 4, 50)]
+    decoded = codec.decode(Delivered(tuple(damaged), ((True,),) * len(damaged)))
+    assert decoded.status.count(Status.FAILED) >= len(damaged) - 4
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21 - 1])
+def test_varints_return(value):
+    assert read_varint(b"x" + varint(value) + b"y", 1) == (value, 1 + len(varint(value)))
+
+
+def test_endless_varints_end():
+    with pytest.raises(ValueError, match="size"):
+        read_varint(b"\xff" * 9, 0)
+
+
+def test_missing_and_damaged_weights_say_so(weights, tmp_path):
+    with pytest.raises(MissingAssetError, match="no-such"):
+        Ntc("no-such").encode(pictures(1, 64, 64), np.array([9000]))
+    copy = tmp_path / "cut.npz"
+    copy.write_bytes(Path(weights).read_bytes()[:-100])
+    copy.with_suffix(".json").write_text(Path(weights).with_suffix(".json").read_text())
+    with pytest.raises(ComponentError, match="truncated or of another version"):
+        engine(str(copy))
+
+
+def test_weights_of_another_network_are_refused(weights, tmp_path):
+    copy = tmp_path / "else.npz"
+    copy.write_bytes(Path(weights).read_bytes())
+    card = json.loads(Path(weights).with_suffix(".json").read_text()) | {"network": "ntscc"}
+    copy.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(ComponentError, match="ntscc"):
+        engine(str(copy))
