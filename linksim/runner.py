@@ -30,6 +30,8 @@ from linksim.types import ImageMetric, SetMetric, Status
 
 Progress = Callable[[int, int, str], None]
 
+MAX_KEYS = 10_000  # names of images kept in run.json
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -236,7 +238,7 @@ def run(
     cut = shards(source, scenario.batch)
     names = [*of_images, *(f"features:{m.extractor}" for m in of_sets.values())]
 
-    manifest = _manifest(scenario, source, command, absent)
+    manifest = _manifest(scenario, source, command, absent, parts)
     summary = RunSummary(out, len(points), len(runnable) * len(cut), 0, 0.0, failed)
     summary.notes += [f"{name}: not computed: {reason}" for name, reason in absent.items()]
     with RunFolder.create_or_open(out, manifest) as folder:
@@ -274,6 +276,7 @@ def run(
                     stopped.add(point.id)
         failed += [(point, broken[point.id]) for point in runnable if point.id in broken]
         cells = [cell_id(point, shard, scenario, names) for point in runnable for shard in cut]
+        summary.notes += folder.notes
         folder.finish(
             cells=cells,
             failed_points=[(point.id, reason) for point, reason in failed],
@@ -429,7 +432,11 @@ class _Bench:
 
 
 def _manifest(
-    scenario: Scenario, source: ImageSource, command: list[str] | None, absent: dict[str, str]
+    scenario: Scenario,
+    source: ImageSource,
+    command: list[str] | None,
+    absent: dict[str, str],
+    parts: _Components,
 ) -> dict[str, Any]:
     """What run.json says of a run before it starts."""
     from importlib.metadata import PackageNotFoundError, version
@@ -458,12 +465,23 @@ def _manifest(
         "images": {
             "count": len(source),
             "digest": digests.hexdigest(),
-            "keys": [source.key(i) for i in range(min(len(source), 64))],
+            "keys": [source.key(i) for i in range(min(len(source), MAX_KEYS))],
         },
         "seed": scenario.seed,
         "command": " ".join(command if command is not None else ["linksim", *sys.argv[1:]]),
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
+        "points": [
+            {
+                "id": point.id,
+                "system": point.system_label,
+                "family": parts.system(point).family,
+                "link": point.link,
+                "channel": point.channel_label,
+                "axes": point.axes,
+            }
+            for point in scenario.points()
+        ],
         "metric_notes": absent,
         "not_applicable": scenario.not_applicable,
     }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linksim import assets
+from linksim import assets, quiet
 from linksim.errors import ComponentError
 from linksim.metric.pair import check_images
 
@@ -33,7 +33,7 @@ def load_graph(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
     Returns: [B, H, W, 3] uint8 -> [B, 2048] float32.
     Raises:  ComponentError: not such a graph.
     """
-    import tensorflow as tf
+    tf = quiet.load("tensorflow")
 
     path = Path(path)
     graph = tf.compat.v1.GraphDef()

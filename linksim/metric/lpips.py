@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linksim import assets
+from linksim import assets, quiet
 from linksim.errors import ComponentError
 from linksim.metric.pair import check_images, check_pair
 
 if TYPE_CHECKING:
     from linksim.model.lpips import Backbone, LpipsWeights
 
-# Samples of one call of the network: 32 images of 128x128. More is not faster on a CPU and takes more memory.
-_CHUNK_SAMPLES = 32 * 128 * 128
+# Pixels of one call of the network: 16 images of 128x128. More is not faster on a CPU and takes more memory.
+_CHUNK = 16 * 128 * 128
+# Pixels of a reference batch whose taps are kept: up to 2 kB a pixel, so some 130 MB a network.
+_KEPT = 64 * 128 * 128
 
 
 def locate_weights(backbone: Backbone) -> None:
@@ -62,8 +64,7 @@ def read_backbone(path: str | Path) -> dict[str, np.ndarray]:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a graph of the backend that Keras runs on."""
-    import keras
-
+    keras = quiet.load("keras")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -80,7 +81,7 @@ def chunks(batch: int, height: int, width: int) -> Iterator[tuple[slice, int]]:
 
     Yields: (images of the chunk, size to pad it to).
     """
-    full = max(1, _CHUNK_SAMPLES // (height * width))
+    full = max(1, _CHUNK // (height * width))
     full = 1 << (full.bit_length() - 1)
     for start in range(0, batch, full):
         stop = min(start + full, batch)
@@ -96,8 +97,7 @@ class _Network:
     """One compiled network. It keeps the taps of the reference batch, which comes back for every point."""
 
     def __init__(self, backbone: Backbone) -> None:
-        from keras import ops
-
+        ops = quiet.load("keras").ops
         from linksim.model.lpips import MIN_SIZE, lpips_taps, pooled_taps, taps_distance
 
         weights = load_weights(backbone)
@@ -119,13 +119,18 @@ class _Network:
         found = np.full(len(image), np.nan)
         if min(image.shape[1:3]) < self.min_size:
             return found
-        cut = list(chunks(*image.shape[:3]))
         key = hashlib.blake2b(reference.tobytes() + str(reference.shape).encode()).digest()
         if key != self._reference[0]:
-            self._reference = (b"", [])  # the old taps go before the new ones come
-            taps = [self._taps(padded(reference[part], size)) for part, size in cut]
-            self._reference = (key, taps)
-        for (part, size), taps in zip(cut, self._reference[1], strict=True):
+            self._reference = (key, [])
+        kept = self._reference[1]
+        room = _KEPT // (image.shape[1] * image.shape[2])
+        for index, (part, size) in enumerate(chunks(*image.shape[:3])):
+            if index < len(kept):
+                taps = kept[index]
+            else:
+                taps = self._taps(padded(reference[part], size))
+                if part.stop <= room:
+                    kept.append(taps)
             values = np.asarray(self._distance(taps, padded(image[part], size)))
             found[part] = values[: len(found[part])]
         return found

@@ -29,29 +29,25 @@ def _taps() -> np.ndarray:
     return taps / taps.sum()
 
 
-def _blur(x: np.ndarray) -> np.ndarray:
-    """[H, W, C] float64 -> [H-10, W-10, C]: the window's weighted mean wherever it fits."""
-    from scipy.ndimage import correlate1d
-
-    edge = WINDOW // 2
-    rows = correlate1d(x, _taps(), axis=0)[edge:-edge]
-    return correlate1d(rows, _taps(), axis=1)[:, edge:-edge]
-
-
 def _scores(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """SSIM and its contrast-structure factor, each the mean over windows. Args: [H, W, C]. Returns: two [C]."""
-    mean_x, mean_y = _blur(x), _blur(y)
-    product = mean_x * mean_y
-    squares = mean_x * mean_x + mean_y * mean_y
-    # Only the sum of the two variances enters, so four blurs do, not five.
-    structure = (2 * (_blur(x * y) - product) + C2) / (_blur(x * x + y * y) - squares + C2)
-    luminance = (2 * product + C1) / (squares + C1)
-    return (luminance * structure).mean((0, 1)), structure.mean((0, 1))
+    """SSIM and its contrast-structure factor, each the mean over windows.
+
+    Args:    both [H, W, C] float64, H and W at least 11.
+    Returns: two [C].
+    """
+    from linksim.metric.ssim_kernel import window_sums
+
+    height, width, channels = x.shape
+    rows = (height, width * channels)
+    full, structure = window_sums(x.reshape(rows), y.reshape(rows), channels, _taps(), C1, C2)
+    windows = (height - WINDOW + 1) * (width - WINDOW + 1)
+    return full / windows, structure / windows
 
 
 def _halve(x: np.ndarray) -> np.ndarray:
     """[H, W, C] -> [ceil(H/2), ceil(W/2), C]: means of 2x2 samples, the last row or column repeated if odd."""
-    x = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), mode="edge")
+    if x.shape[0] % 2 or x.shape[1] % 2:
+        x = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), mode="edge")
     return (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4
 
 

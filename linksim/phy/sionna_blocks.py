@@ -6,21 +6,19 @@ code once.
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 import numpy as np
+
+from linksim import quiet
 
 BATCH = 64
 
 
 @cache
 def _tf() -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow
-
-    return tensorflow
+    return quiet.load("tensorflow")
 
 
 @cache

@@ -1,0 +1,200 @@
+"""The runner: same rows whatever happens to the run, and a failing part fails alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from linksim import runner, scenario
+from linksim.errors import RunStateError, ScenarioError
+from linksim.results import RunFolder, table
+
+STUDY = {
+    "name": "tiny",
+    "seed": 3,
+    "images": {"source": "samples", "size": 48, "limit": 5},
+    "link": "phy",
+    "channels": ["awgn", "rayleigh"],
+    "axes": {"es_n0_db": [0, 8], "cbr": 0.5},
+    "systems": ["jpeg", {"name": "softcast"}],
+    "metrics": ["mse", "psnr"],
+    "realisations": 2,
+    "batch": 2,
+}
+
+
+def write(folder: Path, **changes) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **changes}))
+    return path
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    return RunFolder(folder).rows()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    runner.run(scenario.load(write(folder)), folder / "out")
+    return rows(folder / "out")
+
+
+def test_a_run_has_every_row_once_and_spends_its_budget(undisturbed):
+    assert len(undisturbed) == 2 * 2 * 2 * 5 * 2
+    key = ["system", "channel", "es_n0_db", "image", "realisation"]
+    assert not undisturbed.duplicated(key).any()
+    assert undisturbed["cbr"].le(0.5 + 1e-9).all()
+    assert undisturbed["cbr"].gt(0.45).all()
+    good = undisturbed[(undisturbed["channel"] == "awgn") & (undisturbed["es_n0_db"] == 8)]
+    assert good["metric_psnr"].mean() > 22
+    # More SNR is better for every system on AWGN.
+    mean = (
+        undisturbed[undisturbed["channel"] == "awgn"]
+        .groupby(["system", "es_n0_db"])["metric_mse"]
+        .mean()
+    )
+    for system in ("jpeg", "softcast"):
+        assert mean[system, 8] < mean[system, 0]
+
+
+def test_collecting_twice_computes_nothing(tmp_path, undisturbed):
+    study = scenario.load(write(tmp_path))
+    first = runner.run(study, tmp_path / "out")
+    again = runner.run(study, tmp_path / "out")
+    assert first.num_computed == first.num_cells == 2 * 2 * 2 * 3
+    assert again.num_computed == 0
+    pd.testing.assert_frame_equal(rows(tmp_path / "out"), undisturbed)
+
+
+def test_rows_survive_kills_bit_for_bit(tmp_path, undisturbed):
+    """SIGKILL and SIGINT at arbitrary moments, then the same command again."""
+    path = write(tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "linksim",
+        "run",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+        "--no-figures",
+    ]
+    parts = tmp_path / "out" / "parts"
+    for kills, kind in ((3, signal.SIGKILL), (9, signal.SIGINT)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if len(list(parts.glob("*.parquet"))) >= kills:
+                process.send_signal(kind)
+                break
+            time.sleep(0.002)
+        process.wait(30)
+        assert process.returncode != 0
+        assert 0 < len(list(parts.glob("*.parquet"))) < 24
+        if kind == signal.SIGINT:
+            assert process.returncode == 130
+            assert b"same command to resume" in process.stderr.read()
+    one = next(iter(parts.glob("*.parquet")))  # and a part cut in half
+    one.write_bytes(one.read_bytes()[: one.stat().st_size // 2])
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(rows(tmp_path / "out"), undisturbed)
+
+
+def test_batch_size_changes_no_row(tmp_path, undisturbed):
+    runner.run(scenario.load(write(tmp_path, batch=5)), tmp_path / "out")
+    other = rows(tmp_path / "out")
+    key = ["system", "channel", "es_n0_db", "image", "realisation"]
+    a, b = (
+        frame.sort_values(key).drop(columns=["cell"]).reset_index(drop=True)
+        for frame in (undisturbed, other)
+    )
+    pd.testing.assert_frame_equal(a, b)
+
+
+def test_a_failing_plug_in_fails_its_own_points_and_the_rest_finishes(tmp_path):
+    (tmp_path / "bad.py").write_text(
+        "class Raises:\n"
+        "    '''Fails when it is used.'''\n"
+        "    def __call__(self, x, n0, seed):\n"
+        "        raise RuntimeError('antenna fell off')\n"
+    )
+    path = write(
+        tmp_path,
+        channels=["awgn", {"plugin": "bad.py:Raises"}],
+        systems=[{"name": "jpeg", "amc": {"rule": "fixed", "mcs": 9}}],
+    )
+    summary = runner.run(scenario.load(path), tmp_path / "out")
+    assert {reason for _, reason in summary.failed} == {"RuntimeError: antenna fell off"}
+    assert len(summary.failed) == 2
+    assert set(rows(tmp_path / "out")["channel"]) == {"awgn"}
+    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert len(manifest["failed_points"]) == 2
+
+
+def test_a_budget_below_the_minimum_is_a_failed_point_or_a_scenario_error(tmp_path):
+    path = write(
+        tmp_path, axes={"es_n0_db": 8, "cbr": [0.001, 0.5]}, channels=["awgn"], systems=["jpeg"]
+    )
+    summary = runner.run(scenario.load(path), tmp_path / "out")
+    assert len(summary.failed) == 1
+    assert "cbr" in summary.failed[0][1]
+    with pytest.raises(ScenarioError, match="no point can be run"):
+        runner.run(
+            scenario.load(write(tmp_path, axes={"es_n0_db": 8, "cbr": 0.001}, systems=["jpeg"])),
+            tmp_path / "none",
+        )
+
+
+def test_the_stopping_rule_ends_points_with_enough_failures(tmp_path):
+    path = write(
+        tmp_path,
+        axes={"es_n0_db": [-4], "snr_amc_db": [12], "cbr": 0.5},
+        channels=["awgn"],
+        systems=["jpeg"],
+        stop={"max_failed": 1, "min_images": 2},
+    )
+    runner.run(scenario.load(path), tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert found["failed"].all()
+    assert found["image"].nunique() == 2
+
+
+def test_the_folder_of_another_scenario_is_refused(tmp_path):
+    runner.run(
+        scenario.load(write(tmp_path, systems=["jpeg"], channels=["awgn"])), tmp_path / "out"
+    )
+    with pytest.raises(RunStateError, match="another scenario"):
+        runner.run(scenario.load(write(tmp_path, seed=4)), tmp_path / "out")
+
+
+def test_missing_weights_give_a_null_with_its_reason(tmp_path, monkeypatch):
+    monkeypatch.delenv("LINKSIM_ASSETS", raising=False)
+    monkeypatch.setenv("LINKSIM_CACHE", str(tmp_path / "cache"))
+    path = write(
+        tmp_path, metrics=["mse", "lpips-alex", "fid"], channels=["awgn"], systems=["softcast"]
+    )
+    summary = runner.run(scenario.load(path), tmp_path / "out")
+    assert sum("lpips-alex" in note for note in summary.notes) == 1
+    tidy = table(tmp_path / "out")
+    absent = tidy[tidy["metric"] == "lpips-alex"]
+    assert absent["value"].isna().all()
+    assert absent["reason"].str.contains("linksim assets fetch").all()
+    assert tidy[tidy["metric"] == "mse"]["value"].notna().all()
+
+
+def test_preview_costs_nothing_and_names_each_budget(tmp_path):
+    before = set(sys.modules)
+    previews = runner.preview(scenario.load(write(tmp_path)))
+    assert len(previews) == 8
+    assert all(p.error is None and "uses" in p.text for p in previews)
+    assert "tensorflow" not in set(sys.modules) - before
