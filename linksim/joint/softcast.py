@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from linksim.errors import BudgetError
 from linksim.joint import side as side_info
 from linksim.joint import spectrum
 from linksim.joint.side import Side
@@ -37,8 +38,8 @@ PLANES = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]]
 _SAMPLES_PER_USE = (
     4096  # a use is worth at most this many samples: keeps a forged size from taking memory
 )
-_REFINE_SAMPLES = 4096  # one refinement per so many samples beyond the first _REFINE_FREE
-_REFINE_FREE = 3 * 160 * 160
+_REFINE_SAMPLES = 6144  # one refinement per so many samples: best on 192x192 to 512x512 photographs
+_REFINE_FROM = 3 * 160 * 160
 _SORT_STEPS = 64  # lambda is compared in steps of 2^(1/64), so that rounding cannot change the order at one end
 
 
@@ -55,7 +56,7 @@ class SoftCast:
       whitening:  Hadamard transform over so many real symbols (a power of 2 up to 64; 1: none). It spreads every
                   coefficient over several fading blocks; without fading it changes nothing.
       refined:    how many octave cells of the spectrum get a correction of their own (3 bits each); by default one per
-                  4,096 samples beyond 160x160 pictures, none at 128x128.
+                  6,144 samples from 160x160 on, none below.
     """
 
     # deviates: the paper sends one variance per 44x30 chunk of the DCT of several frames; for small single pictures
@@ -76,7 +77,8 @@ class SoftCast:
     def _num_refined(self, height: int, width: int) -> int:
         wanted = self.refined
         if wanted is None:
-            wanted = max(0, 3 * height * width - _REFINE_FREE) // _REFINE_SAMPLES
+            samples = 3 * height * width
+            wanted = samples // _REFINE_SAMPLES if samples >= _REFINE_FROM else 0
         return min(wanted, spectrum.num_cells(height, width))
 
     def min_uses(self, height: int, width: int) -> int:
@@ -93,7 +95,7 @@ class SoftCast:
         batch, height, width = images.shape[:3]
         least = int(np.min(uses)) if batch else 0
         if batch and least < self.min_uses(height, width):
-            raise ValueError(
+            raise BudgetError(
                 f"softcast needs {self.min_uses(height, width)} uses for {height}x{width}, got {least}"
             )
         samples = 3 * height * width
@@ -158,7 +160,8 @@ class SoftCast:
         log2 = spectrum.relative(told.shape, height, width)
         log2 += spectrum.level_of(told.level)[:, None, None, None]
         log2[:, :, 0, 0] = np.log2(height * width * np.array(side_info.MEAN_STEP) ** 2 / 12)
-        steps = np.rint(log2.reshape(batch, -1) * _SORT_STEPS).astype(np.int64)
+        steps = np.rint(log2.reshape(batch, -1) * _SORT_STEPS)
+        steps = np.clip(steps, -32767, 32767).astype(np.int16)  # sorted by radix
         count = min(2 * num_symbols, steps.shape[1])
         chosen = np.argsort(-steps, axis=1, kind="stable")[:, :count]
         variance = np.exp2(np.take_along_axis(steps, chosen, axis=1) / _SORT_STEPS)

@@ -5,9 +5,9 @@ For the coefficient (u, v) of plane p, u', v' its indices scaled to a square pic
     log2 lambda = level + chroma_p - (0.65 + slope) log2 r - (1.4 / log2 sqrt(HW)) (log2 r)^2
                         + tilt (log2(u'+1) - log2(v'+1)) + refine_c
 
-The constants are the mean spectrum of 100 natural photographs (COCO, OpenImages). level, chroma, slope and tilt are sent
-for each picture, and for larger pictures also a correction of each octave cell c (coefficients with the same
-floor(log2(u+1)) and floor(log2(v+1))), as far as the bits reach.
+The constants are the mean spectrum of 100 natural photographs (COCO, OpenImages). level, chroma, slope and tilt are
+sent for each picture, and for larger pictures also a correction of octave cells c (coefficients with the same
+floor(log2(u+1)) and floor(log2(v+1))).
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def fit(energy: np.ndarray, num_refined: int) -> Shape:
     )
     w, target = weight[:, 0].reshape(len(y), -1), y[:, 0].reshape(len(y), -1)
     normal = np.einsum("fc,bc,gc->bfg", features, w, features) + 1e-6 * np.eye(3)
-    level, slope, tilt = np.linalg.solve(
+    _, slope, tilt = np.linalg.solve(
         normal, np.einsum("fc,bc,bc->bf", features, w, target)[..., None]
     )[..., 0].T
     slope_q = _quantise(slope, _SLOPE_LOW, _SLOPE_STEP, SLOPE_BITS)

@@ -1,0 +1,59 @@
+"""Every registered packet loss process obeys the laws."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linksim import registry
+from linksim.seeds import FrameSeeds
+
+PARAMETERS: dict[str, list[dict]] = {"iid": [{"rate": 0.0}, {"rate": 0.1}, {"rate": 0.6}]}
+CASES = [(n, p) for n in registry.entries("erasures") for p in PARAMETERS.get(n, [{}])]
+
+
+def _make(case):
+    name, parameters = case
+    return registry.create("erasures", {"name": name, **parameters})
+
+
+def test_the_built_in_processes_are_there():
+    assert "iid" in registry.entries("erasures")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@settings(max_examples=15, deadline=None)
+@given(counts=st.lists(st.integers(0, 30), max_size=6), root=st.integers(0, 99))
+def test_shapes_determinism_and_order(case, counts, root):
+    process, seeds = _make(case), FrameSeeds.of(root, len(counts))
+    lost = process(counts, seeds)
+    assert [(v.shape, v.dtype) for v in lost] == [((c,), np.dtype(bool)) for c in counts]
+    for a, b in zip(lost, process(counts, seeds), strict=True):
+        np.testing.assert_array_equal(a, b)
+    order = list(range(len(counts)))[::-1]
+    turned = process([counts[i] for i in order], seeds.take(order))
+    for i, again in zip(order, turned, strict=True):
+        np.testing.assert_array_equal(lost[i], again)
+    alone = [process([c], seeds[i : i + 1])[0] for i, c in enumerate(counts)]
+    longer = process([c + 5 for c in counts], seeds)
+    for whole, one, more in zip(lost, alone, longer, strict=True):
+        np.testing.assert_array_equal(whole, one)
+        np.testing.assert_array_equal(whole, more[: len(whole)])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_loss_rate_and_bursts_from_the_first_packet_on(case):
+    process = _make(case)
+    frames, count = 4000, 25
+    lost = np.stack(process([count] * frames, FrameSeeds.of(5, frames)))
+    if not hasattr(process, "loss_rate"):
+        pytest.skip("names no closed form")
+    rate = process.loss_rate
+    # frames are independent, packets of one need not be
+    error = lost.mean(1).std() / np.sqrt(frames)
+    assert abs(lost.mean() - rate) <= 4 * error + 1e-9
+    assert abs(lost[:, 0].mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / frames) + 1e-9
+    ends = lost[:, :-1].sum()
+    if ends > 100:  # P(a loss is the last of its burst) = 1 / mean burst
+        measured = (lost[:, :-1] & ~lost[:, 1:]).sum() / ends
+        assert measured == pytest.approx(1 / process.mean_burst, abs=4 * 0.5 / np.sqrt(ends))
