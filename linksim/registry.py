@@ -44,7 +44,7 @@ _decorated: dict[tuple[str, str], type] = {}
 class Entry:
     """One registered component, not yet imported.
 
-    Args: kind: a key of KINDS. name: kebab-case. target: "module:Class". origin: the distribution or file it comes from.
+    Args: kind: a key of KINDS. name: kebab-case. target: "module:Class". origin: the distribution it comes from.
     """
 
     kind: str

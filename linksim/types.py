@@ -205,7 +205,8 @@ class Delivered:
     """What the link hands to a decoder: nothing that a CRC did not let through.
 
     Args:
-      packets: packets[b][p]: the bytes of a packet that arrived (ok), or, if not, the prefix of it that did (may be b"").
+      packets: packets[b][p]: the bytes of a packet that arrived (ok), or, if not, the prefix of it that did,
+               which may be empty.
       ok:      ok[b][p]: whether the packet arrived whole.
       symbols: the received symbols of a joint system, or None.
     """

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,14 +49,14 @@ def load_graph(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
     for node in graph.node:
         node.attr.pop("_output_shapes", None)  # they promise a batch of one
 
-    def enter(images: tf.Tensor) -> tf.Tensor:
+    def enter(images: Any) -> Any:
         (pooled,) = tf.graph_util.import_graph_def(
             graph, input_map={f"{ENTRY}:0": images}, return_elements=[f"{EXIT}:0"], name=""
         )
         return pooled
 
     try:
-        run = tf.compat.v1.wrap_function(enter, [tf.TensorSpec([None, None, None, 3], tf.float32)])
+        run = tf.compat.v1.wrap_function(enter, [AnySpec([None, None, None, 3], tf.float32)])
     except Exception as error:
         raise ComponentError(f"{path.name} cannot be run by TensorFlow: {error}") from error
 
