@@ -50,7 +50,7 @@ def law_gains(channel: Channel, num_symbols: int, snr_db: float) -> np.ndarray:
     Returns: [L] float64; all equal on a channel that does not fade.
     """
     try:
-        draws = _law(channel, num_symbols)
+        draws = _law(channel, num_symbols)  # type: ignore[arg-type]
     except TypeError:  # a plug-in that cannot be hashed
         draws = _law.__wrapped__(channel, num_symbols)
     effective = np.concatenate([effective_snr_db(gains, snr_db) for gains in draws])

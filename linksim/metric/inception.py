@@ -56,7 +56,7 @@ def load_graph(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
         return pooled
 
     try:
-        run = tf.compat.v1.wrap_function(enter, [AnySpec([None, None, None, 3], tf.float32)])
+        run = tf.compat.v1.wrap_function(enter, [tf.TensorSpec([None, None, None, 3], tf.float32)])
     except Exception as error:
         raise ComponentError(f"{path.name} cannot be run by TensorFlow: {error}") from error
 

@@ -2,7 +2,7 @@
 
     uv run python tests/benchmarks/bench_trunk.py [--smoke]
 
-- cached_sweep: the quickstart's systems at some SNRs, then at others: wall seconds, and encoder calls of the second run.
+- cached_sweep: the quickstart's systems at some SNRs, then at others: wall seconds, encoder calls.
 - memory: peak resident MiB of a 100-image and of a 1,000-image sweep at 128x128 (smoke: 8 and 32 images).
 - startup: wall seconds of `linksim --help`, best of five.
 """
