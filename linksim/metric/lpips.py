@@ -25,9 +25,9 @@ _KEPT = 64 * 128 * 128
 
 
 def locate_weights(backbone: Backbone) -> None:
-    """Raises MissingAssetError unless the weights are on this machine. Imports nothing heavy."""
-    assets.locate(f"lpips-{backbone}-heads")
-    assets.locate(f"lpips-{backbone}-backbone")
+    """Raises MissingAssetError unless the right weights are on this machine. Imports nothing heavy."""
+    assets.verified(f"lpips-{backbone}-heads")
+    assets.verified(f"lpips-{backbone}-backbone")
 
 
 @cache
