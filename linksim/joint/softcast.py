@@ -192,7 +192,7 @@ class SoftCast:
         for b in range(len(symbols.y)):
             told = self._told(delivered, b)
             row, complete = _real_channel(symbols, b)
-            if told is None or row.shape[1] < 2 * self.min_uses(told.height, told.width):
+            if told is None:
                 images.append(None)
                 status.append(Status.FAILED)
                 continue
@@ -207,8 +207,9 @@ class SoftCast:
         if len(packets) != 1 or len(ok) != 1 or not ok[0]:
             return None
         size = side_info.read_size(packets[0])
-        if size is None:
-            return None
+        assert delivered.symbols is not None
+        if size is None or delivered.symbols.y.shape[1] < self.min_uses(*size):
+            return None  # before anything of that size is made
         return side_info.unpack(packets[0], self._num_refined(*size), self.allocation == "mmse")
 
     def _picture(self, told: Side, row: np.ndarray) -> np.ndarray:

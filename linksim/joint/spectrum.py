@@ -73,7 +73,6 @@ def _grid(height: int, width: int) -> _Grid:
     radius = 0.5 * np.log2(square)
     tilt = np.log2(u + 1) - np.log2(v + 1)
     rows, columns = _octaves(height), _octaves(width)
-    rows, columns = rows[rows < height], columns[columns < width]
     counts = _sums(np.ones((height, width)), rows, columns)
     distance = np.arange(len(rows))[:, None] + np.arange(len(columns))[None, :]
     cost = np.stack(
@@ -96,7 +95,7 @@ def _grid(height: int, width: int) -> _Grid:
 
 def num_cells(height: int, width: int) -> int:
     """How many cells can be refined at most."""
-    return len(_grid(height, width).order)
+    return PLANES * (height.bit_length() * width.bit_length() - 1)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Every registered joint coder: unit power, at most the uses given, a noiseless round trip, and no fear of any bytes."""
+"""Every registered joint coder: unit power, at most the uses given, a noiseless round trip, any bytes survived."""
 
 from functools import cache
 
