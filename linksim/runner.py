@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from linksim import __version__, registry
-from linksim.errors import BudgetError, LinksimError, MissingAssetError, ScenarioError
+from linksim.errors import LinksimError, MissingAssetError, ScenarioError
 from linksim.image.source import ImageSource
 from linksim.link.system import LinkPoint, Outcome, System
 from linksim.results import RunFolder
@@ -100,6 +100,12 @@ class _Components:
             csi_tx=point.csi_tx,
             failure=point.failure,
         )
+
+
+def _reason(error: Exception) -> str:
+    """One line: the message of linksim's own errors, and the kind of any other."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, LinksimError) else f"{type(error).__name__}: {text}"
 
 
 def _or_nan(value: float | None) -> float:
@@ -196,8 +202,8 @@ def preview(scenario: Scenario) -> list[Preview]:
                 line = system.preview(parts.link_point(point), height, width)
                 text = line if len(sizes) == 1 else f"{height}x{width}: {line}"
                 cost += _cost_s(height, width) * count * scenario.realisations
-            except LinksimError as problem:
-                error = str(problem)
+            except Exception as problem:  # a plug-in may raise anything
+                error = _reason(problem)
         found.append(Preview(point, text, error, cost))
     return found
 
@@ -263,7 +269,7 @@ def run(
                     except (KeyboardInterrupt, SystemExit, MemoryError):
                         raise
                     except Exception as error:
-                        broken[point.id] = f"{type(error).__name__}: {error}".splitlines()[0]
+                        broken[point.id] = _reason(error)
                         continue
                     folder.write(cell, rows, features)
                     summary.num_computed += 1
@@ -300,8 +306,8 @@ def _preflight(
         for height, width in sizes:
             try:
                 parts.system(point).preview(parts.link_point(point), height, width)
-            except BudgetError as error:
-                reasons.append(str(error))
+            except Exception as error:  # a plug-in may raise anything; it fails its own points only
+                reasons.append(_reason(error))
         if len(reasons) == len(sizes):
             failed.append((point, reasons[0]))
         else:
