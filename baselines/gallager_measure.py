@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -78,6 +77,10 @@ def count(
 
 def measure(code: Gallager, args: argparse.Namespace) -> None:
     """All curves, each written as soon as it is done."""
+    options = ("block_bits", "num_iter", "errors", "blocks", "stop", "step")
+    command = "python -m baselines.gallager_measure " + " ".join(
+        f"--{name.replace('_', '-')} {getattr(args, name):g}" for name in options
+    )
     for (qm, d_v, d_c), start in STARTS.items():
         if code.block_bits % (qm // 2):
             continue
@@ -90,15 +93,15 @@ def measure(code: Gallager, args: argparse.Namespace) -> None:
             at = round(points[-1][0] + args.step, 3)
             points.append([at, *count(code, d_v, d_c, qm, at, args.errors, args.blocks)])
         print(f"{name}: {points}", file=sys.stderr, flush=True)
-        _merge(args.out, name, points)
+        _merge(args.out, name, points, command)
 
 
-def _merge(path: Path, name: str, points: list[list[float]]) -> None:
+def _merge(path: Path, name: str, points: list[list[float]], command: str) -> None:
     table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"curves": {}}
     table["about"] = (
         "[Es/N0 dB, block errors, blocks] on AWGN, exact demapping, sum-product, no CRC"
     )
-    table["command"] = shlex.join(["python", "-m", "baselines.gallager_measure", *sys.argv[1:]])
+    table["command"] = command
     table["curves"][name] = points
     lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in table["curves"].items())
     head = {k: table[k] for k in ("about", "command")}
