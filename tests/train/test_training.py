@@ -1,0 +1,253 @@
+"""The trainer: recipes, data, determinism, resuming, export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from linksim.errors import ImageError, MissingAssetError, RunStateError, ScenarioError
+from linksim.seeds import Seed
+from linksim.train.config import DataSource, TrainConfig, load_config
+from linksim.train.data import Mixture, digest, load
+from linksim.train.loop import prepare, rate_at
+
+SMALL = {"width4": 8, "width8": 8, "width16": 16, "hidden4": 8, "hidden8": 8, "hidden16": 8}
+SMALL |= {"blocks8": 1, "latent": 32, "hyper": 8, "hyper_out": 8, "side": 8}
+
+
+def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:side, 0:side]
+    speed = rng.normal(0, 0.15, (count, 2, 1, 1))
+    wave = 128 + 90 * np.sin(speed[:, 0] * x + speed[:, 1] * y)
+    tint = rng.random((count, 1, 1, 3))
+    return np.clip(wave[..., None] * (0.4 + 0.6 * tint), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A tar shard of 30 pictures of 64x64, and a folder of 3 larger ones."""
+    folder = tmp_path_factory.mktemp("data")
+    with tarfile.open(folder / "shard.tar", "w") as tar:
+        for i, picture in enumerate(pictures(30, 64)):
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, "PNG")
+            info = tarfile.TarInfo(f"{i:03d}.png")
+            info.size = buffer.tell()
+            tar.addfile(info, io.BytesIO(buffer.getvalue()))
+    (folder / "large").mkdir()
+    for i, picture in enumerate(pictures(3, 150, seed=9)):
+        Image.fromarray(picture).save(folder / "large" / f"{i}.png")
+    return folder
+
+
+def recipe(data: Path, output: Path, **changes) -> Path:
+    content = {
+        "train": [
+            {"path": str(data / "shard.tar"), "weight": 3, "size": 64},
+            {"path": str(data / "large"), "crops": 12, "size": 64},
+        ],
+        "validation": {"path": str(data / "shard.tar"), "size": 64},
+        "validation_images": 4,
+        "output": str(output),
+        "batch": 4,
+        "steps": 12,
+        "log_every": 2,
+        "validate_every": 6,
+        "checkpoint_every": 4,
+        "options": SMALL,
+        **changes,
+    }
+    path = output.parent / f"{output.name}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def log(folder: Path, name: str = "log.csv") -> list[dict[str, str]]:
+    with (folder / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    """A run of 12 steps that nothing interrupted. Returns: its recipe."""
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    path = recipe(data, output)
+    prepare(load_config(path), path.parent).train()
+    return path
+
+
+def test_a_run_killed_and_resumed_gives_the_same_curve(data, tmp_path, finished):
+    path = recipe(data, tmp_path / "killed")
+    run = prepare(load_config(path), path.parent)
+    run.train(until=8)
+    # what a kill leaves: lines written after the last checkpoint, the last one cut
+    with (tmp_path / "killed" / "log.csv").open("a") as file:
+        file.write("10,1,1,1,1\n12,0.5")
+    again = prepare(load_config(path), path.parent)
+    assert again.step == 8
+    again.train()
+    whole = finished.with_suffix("")
+    for name in ("log.csv", "validation.csv"):
+        first, second = log(whole, name), log(tmp_path / "killed", name)
+        assert [row["step"] for row in first] == [row["step"] for row in second]
+        for a, b in zip(first, second, strict=True):
+            assert np.allclose(
+                [float(v) for v in a.values()], [float(v) for v in b.values()], rtol=1e-4
+            )
+
+
+def test_checkpoints_hold_all_that_a_step_depends_on(finished):
+    run = prepare(load_config(finished), finished.parent)
+    assert run.step == 12
+    state = run.stepper.state()
+    first = run.stepper.step(run.task.batch(12, run.net), 1e-3)
+    run.stepper.restore(state)
+    second = run.stepper.step(run.task.batch(12, run.net), 1e-3)
+    assert first == pytest.approx(second, rel=1e-5)
+    assert any(name.startswith("optimizer/") for name in state)
+
+
+def test_logs_and_validation(finished):
+    folder = finished.with_suffix("")
+    assert [row["step"] for row in log(folder)] == [str(s) for s in range(2, 13, 2)]
+    rows = log(folder, "validation.csv")
+    assert {row["step"] for row in rows} == {"6", "12"} and len(rows) == 12
+    assert all(float(row["bpp"]) > 0 and 3 < float(row["psnr"]) < 60 for row in rows)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(finished, tmp_path):
+    content = yaml.safe_load(finished.read_text()) | {"seed": 7}
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RunStateError, match="other settings"):
+        prepare(load_config(path), path.parent)
+
+
+def test_export_shrinks_resumes_and_describes(finished, data, tmp_path):
+    from linksim.codec.engine import engine
+    from linksim.train.export import export
+
+    path = export(load_config(finished), finished.parent, "tiny", tmp_path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["steps"] == 12 and card["images_seen"] == 48 and card["network"] == "ntc"
+    assert card["data"][0]["sha256"] == digest(DataSource(str(data / "shard.tar")))
+    assert str(finished.parent) not in json.dumps(card["recipe"]["options"])
+    assert len(card["golden"]) == 2 and "research" in card["licence"]
+    assert {row["step"] for row in card["validation"]} == {12}
+    assert engine(str(path)).bundle.card["name"] == "tiny"
+    more = recipe(data, tmp_path / "more", start_from=str(path), steps=2)
+    run = prepare(load_config(more), more.parent)
+    state = prepare(load_config(finished), finished.parent).averaged()
+    for name, value in run.averaged().items():
+        assert np.allclose(value, state[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_training_lowers_the_loss(data, tmp_path, optimizer):
+    path = recipe(data, tmp_path / optimizer, optimizer=optimizer, steps=60, warmup=5, log_every=10)
+    path.write_text(path.read_text().replace("validate_every: 6", "validate_every: 600"))
+    prepare(load_config(path), path.parent).train()
+    losses = [float(row["loss"]) for row in log(tmp_path / optimizer)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_muon_takes_orthogonal_steps():
+    import keras
+
+    from linksim.train.muon import ConvMuon
+
+    rng = np.random.default_rng(0)
+    kernel = keras.Variable(rng.standard_normal((3, 3, 32, 40)).astype(np.float32))
+    bias = keras.Variable(np.ones(40, np.float32))
+    before = np.array(kernel.numpy())
+    optimizer = ConvMuon(0.1, 1e9)
+    gradient = [rng.standard_normal(v.shape).astype(np.float32) for v in (kernel, bias)]
+    optimizer.build([kernel, bias])
+    optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradient], [kernel, bias])
+    step = (before - kernel.numpy()).reshape(288, 40)
+    sizes = np.linalg.svd(step, compute_uv=False) / (0.1 * 0.2 * np.sqrt(288))
+    assert sizes.min() > 0.5 and sizes.max() < 1.4
+    assert np.allclose(bias.numpy(), 1 - 0.1 * np.sign(gradient[1]), atol=1e-3)
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    arrays = (pictures(5, 8), pictures(7, 8, seed=1))
+    mixture = Mixture(arrays, (1.0, 3.0), Seed.root(4))
+    assert np.array_equal(mixture.batch(3, 6), mixture.batch(3, 6))
+    assert not np.array_equal(mixture.batch(3, 6), mixture.batch(4, 6))
+    known = {a.tobytes() for array in arrays for p in array for a in (p, p[:, ::-1])}
+    assert all(image.tobytes() in known for image in mixture.batch(0, 40))
+
+
+def test_images_are_decoded_once(data, tmp_path):
+    source = DataSource(str(data / "large"), crops=5, size=32)
+    first = load(source, tmp_path, Seed.root(1))
+    assert first.shape == (5, 32, 32, 3) and first.dtype == np.uint8
+    stamp = [p.stat().st_mtime_ns for p in tmp_path.iterdir()]
+    assert np.array_equal(first, load(source, tmp_path, Seed.root(1)))
+    assert [p.stat().st_mtime_ns for p in tmp_path.iterdir()] == stamp
+
+
+def test_bad_data_is_named(data, tmp_path):
+    with pytest.raises(MissingAssetError, match="nothing-here"):
+        load(DataSource("nothing-here/*.tar"), tmp_path, Seed.root(0))
+    with pytest.raises(ImageError, match="150x150, but size is 128"):
+        load(DataSource(str(data / "large")), tmp_path, Seed.root(0))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"x\.png"):
+        load(DataSource(str(tmp_path / "bad")), tmp_path, Seed.root(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"learning_rat": 1}, "learning_rat"),
+        ({"optimizer": "sgd"}, "optimizer"),
+        ({"train": []}, "at least one source"),
+    ],
+)
+def test_bad_recipes_are_refused(data, tmp_path, changes, message):
+    path = recipe(data, tmp_path / "bad", **changes)
+    with pytest.raises(ScenarioError, match=message):
+        load_config(path)
+
+
+def test_an_unknown_model_is_named(data, tmp_path):
+    path = recipe(data, tmp_path / "bad", model="vae")
+    with pytest.raises(ScenarioError, match="vae"):
+        prepare(load_config(path), path.parent)
+
+
+def test_new_settings_at_their_defaults_do_not_change_the_digest():
+    source = DataSource("a")
+    one = TrainConfig((source,), source, "x")
+    assert one.digest() == TrainConfig((source,), source, "y", optimizer="adam").digest()
+    assert one.digest() != TrainConfig((source,), source, "x", optimizer="muon").digest()
+
+
+def test_learning_rate_warms_up_and_ends_low():
+    source = DataSource("a")
+    config = TrainConfig((source,), source, "x", steps=1000, warmup=100)
+    rates = [rate_at(config, s) for s in (0, 99, 500, 999)]
+    assert rates[0] == pytest.approx(1e-5, rel=0.01)
+    assert rates[1] == pytest.approx(1e-3, rel=0.05)
+    assert rates[3] == pytest.approx(config.final_rate * 1e-3, rel=0.05)
+
+
+def test_command_line_reports_mistakes_in_one_line(tmp_path, capsys):
+    from linksim.train.__main__ import main
+
+    assert main([str(tmp_path / "none.yaml")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("error:") and "none.yaml" in error[-1]
