@@ -84,7 +84,7 @@ def test_damage_in_the_body_is_skipped_too(folder):
 
 @pytest.mark.parametrize("name", ["nowhere", "a.png"])
 def test_no_such_folder(folder, name):
-    with pytest.raises(ImageError, match="path: folder .* name a folder with pictures"):
+    with pytest.raises(ImageError, match=r"path: folder .* name a folder with pictures"):
         Folder(str(folder / name))
 
 

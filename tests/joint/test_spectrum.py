@@ -98,5 +98,5 @@ def test_means_cover_every_colour():
 
 
 def test_a_size_that_cannot_be_named():
-    with pytest.raises(ValueError, match="pictures of 1..16383 pixels a side"):
+    with pytest.raises(ValueError, match=r"pictures of 1\.\.16383 pixels a side"):
         side_info.num_bits(20000, 3, 0, False)
