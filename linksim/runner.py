@@ -50,7 +50,11 @@ class Shard:
 
 @dataclass
 class RunSummary:
-    """What a run did. ``failed`` holds (point, reason) of the points that could not be simulated."""
+    """What a run did.
+
+    ``failed`` holds (point, reason) of the points that could not be simulated, ``absent_metrics`` why a metric was not
+    computed (tables say it too), ``notes`` what else people should know.
+    """
 
     folder: Path
     num_points: int
@@ -59,6 +63,7 @@ class RunSummary:
     seconds: float
     failed: list[tuple[Point, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    absent_metrics: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -246,7 +251,7 @@ def run(
 
     manifest = _manifest(scenario, source, command, absent, parts)
     summary = RunSummary(out, len(points), len(runnable) * len(cut), 0, 0.0, failed)
-    summary.notes += [f"{name}: not computed: {reason}" for name, reason in absent.items()]
+    summary.absent_metrics = absent
     with RunFolder.create_or_open(out, manifest) as folder:
         done = folder.done()
         bench = _Bench(scenario, parts, source, of_images, of_sets, folder)
