@@ -33,10 +33,10 @@ from linksim.types import BlockPlan
 from linksim.units import n0_from_es_n0_db
 
 # Bits of the code block. Most useful first, so that a table cut short serves too.
-SIZES = (1000, 160, 8216, 3840, 64, 3900, 400, 2400)
+SIZES = (1000, 160, 8216, 3840, 64, 280, 3900, 400, 2400)
 MIN_ERRORS = 100
 SEARCH_BLOCKS = 128
-MAX_SYMBOLS = 16384  # of a block: no frame of interest is longer
+MAX_SYMBOLS = 20_000  # of a block: no frame of interest is longer
 LOW_RATE_SYMBOLS = 3_000_000  # spent at most on the count near 1e-3
 
 

@@ -4,8 +4,9 @@ The counts are (errors, blocks) of single code blocks at a few sizes of every MC
 as a straight line of the probit of the block error rate against Es/N0 [dB]; its middle is kept as the gap to the
 capacity of the complex Gaussian channel at the same efficiency, its width as the dB of one probit. Between sizes of one
 base graph both go linearly over 1 / sqrt(K'), as the normal approximation of finite block lengths has it (Polyanskiy,
-Poor & Verdu 2010), and on beyond the smallest and largest size. A transport block of C code blocks fails when any of
-them does.
+Poor & Verdu 2010), and on beyond the smallest and largest size. Between MCSs of one modulation they go linearly over
+the rate A / G, which is not the MCS's own where a block is rounded, least of all at the smallest size of 24 bits. A
+transport block of C code blocks fails when any of them does.
 """
 
 from __future__ import annotations
@@ -116,12 +117,8 @@ def _waterfall(sizes: list[dict[str, Any]]) -> Waterfall:
     return Waterfall(shortness, gaps, widths)
 
 
-def transport_block_error_rate(
-    es_n0_db: np.ndarray, block: Layout, target_rate: float
-) -> np.ndarray:
+def transport_block_error_rate(es_n0_db: np.ndarray, block: Layout) -> np.ndarray:
     """Probability that a transport block fails on AWGN.
-
-    A rate that is not in the table takes the gap of the nearest one measured with the same modulation and base graph.
 
     Args:    es_n0_db [...], dB.
     Returns: [...] float64.
@@ -129,13 +126,16 @@ def transport_block_error_rate(
     """
     from scipy.special import log_ndtr
 
-    rates = _waterfalls().get((block.num_bits_per_symbol, block.base_graph))
-    if rates is None:
+    found = _waterfalls().get((block.num_bits_per_symbol, block.base_graph))
+    if found is None:
         raise ValueError(
             f"no measured error rates for {block.num_bits_per_symbol} bits a symbol on base graph {block.base_graph}; "
             "use an entry of linksim.phy.mcs.TABLE"
         )
-    gap, width = rates[min(rates, key=lambda r: abs(r - target_rate))].at(block.block_bits)
+    rates = sorted(found)
+    shapes = np.array([found[rate].at(block.block_bits) for rate in rates])
+    rate = block.info_bits / sum(block.lengths)
+    gap, width = (float(np.interp(rate, rates, column)) for column in shapes.T)
     symbols = sum(block.lengths) / block.num_bits_per_symbol / block.num_code_blocks
     middle = gap + capacity_db(block.block_bits / symbols)
     arrives = log_ndtr((np.asarray(es_n0_db, float) - middle) / width)
