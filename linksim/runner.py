@@ -21,7 +21,7 @@ import numpy as np
 
 from linksim import __version__, registry
 from linksim.errors import LinksimError, MissingAssetError, ScenarioError
-from linksim.image.source import ImageSource
+from linksim.image.source import ImageSource, group_by_size
 from linksim.link.system import LinkPoint, Outcome, System
 from linksim.results import RunFolder
 from linksim.scenario import Point, Scenario
@@ -129,18 +129,11 @@ def open_source(scenario: Scenario) -> ImageSource:
 
 
 def shards(source: ImageSource, batch: int) -> list[Shard]:
-    """Cut the source, in order, into runs of at most ``batch`` images of one size."""
-    found: list[Shard] = []
-    pending: list[int] = []
-    sizes = [source.size(i) for i in range(len(source))]
-    for i in range(len(source)):
-        if pending and (len(pending) == batch or sizes[i] != sizes[pending[0]]):
-            found.append(_shard(source, len(found), pending, sizes[pending[0]]))
-            pending = []
-        pending.append(i)
-    if pending:
-        found.append(_shard(source, len(found), pending, sizes[pending[0]]))
-    return found
+    """Cut the source into batches of at most ``batch`` images of one size."""
+    return [
+        _shard(source, index, items, source.size(items[0]))
+        for index, items in enumerate(group_by_size(source, batch))
+    ]
 
 
 def _shard(source: ImageSource, index: int, items: list[int], size: tuple[int, int]) -> Shard:
