@@ -57,7 +57,7 @@ def test_entries_describe_blocks_that_the_code_makes():
 
 
 def test_the_fit_goes_through_the_counts():
-    """Each count of 100 errors and more below 20 % lies within 0.1 dB of its line."""
+    """Each count of 100 errors and more below 20 % lies within 0.15 dB of its line."""
     worst = 0.0
     from scipy.special import ndtri
 
@@ -66,7 +66,7 @@ def test_the_fit_goes_through_the_counts():
         for snr, errors, blocks in entry["points"]:
             if errors >= 100 and errors < 0.2 * blocks:
                 worst = max(worst, abs(middle - width * ndtri(errors / blocks) - snr))
-    assert worst < 0.1
+    assert worst < 0.15
 
 
 @pytest.mark.parametrize("symbols", [60, 512, 2048, 16384])
