@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 160  # of tables that go into a file or a pipe
 PLAIN_SECONDS = 5.0  # between two lines of progress there
+_EARLY = 0.05  # of the cells: the first ones compile and encode, and say nothing of the others
 
 
 def say(text: str) -> None:
@@ -125,6 +126,6 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             self._seen.popleft()
         then, before = self._seen[0]
         gone = done - before
-        if done >= total or gone <= 0 or now - then < 2:
+        if done >= total or gone <= 0 or now - then < 2 or done < _EARLY * total:
             return ""
         return f"about {duration((now - then) / gone * (total - done))} left"
