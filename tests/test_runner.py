@@ -90,7 +90,13 @@ def test_rows_survive_kills_bit_for_bit(tmp_path, undisturbed):
     ]
     parts = tmp_path / "out" / "parts"
     for kills, kind in ((3, signal.SIGKILL), (9, signal.SIGINT)):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # where the tests themselves run in the background, a shell has left SIGINT ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
             if len(list(parts.glob("*.parquet"))) >= kills:
