@@ -44,7 +44,9 @@ def noisy_photos(folder: Path, count: int) -> None:
         top, left = (int(rng.integers(0, n - 256)) for n in photo.shape[:2])
         crop = photo[top : top + 256, left : left + 256]
         crop = crop[:, ::-1] if rng.random() < 0.5 else crop
-        Image.fromarray(crop).resize((128, 128), Image.Resampling.LANCZOS).save(folder / f"{i:05d}.png")
+        Image.fromarray(crop).resize((128, 128), Image.Resampling.LANCZOS).save(
+            folder / f"{i:05d}.png"
+        )
 
 
 def run(work: Path, name: str, images: Path, snrs: str, systems: str) -> dict:
@@ -85,7 +87,9 @@ def main() -> None:
         starts = []
         for _ in range(5):
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "linksim", "--help"], check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-m", "linksim", "--help"], check=True, capture_output=True
+            )
             starts.append(time.perf_counter() - start)
     report = {
         "cached_sweep": {
