@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -267,6 +269,21 @@ def test_plain_progress_is_a_line_every_few_seconds(capsys: pytest.CaptureFixtur
     assert any(" left: point " in line for line in lines[1:-1])
     assert " left" not in lines[0], "the first cells say nothing of the others"
     assert " left" not in lines[-1]
+
+
+def test_an_interrupt_that_compiled_code_swallows_still_ends_the_run() -> None:
+    handler = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job ignores it
+    try:
+        with RunProgress() as progress:
+            with contextlib.suppress(KeyboardInterrupt):  # numba does so, and reports a SystemError
+                signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                progress(1, 3, "the next cell")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.mark.parametrize(
