@@ -40,8 +40,8 @@ _GRID = 3  # steps between the rungs that a lazy ladder's distortion() interpola
 Coded = tuple[bytes, int]  # payload, note for the header
 Rank = Callable[[Rung], tuple[float, int]]
 
-_ladders = Lru(32 << 20)
-_pictures = Lru(32 << 20)
+_ladders = Lru(16 << 20)
+_pictures = Lru(8 << 20)
 _count_lock = threading.Lock()
 _count = 0
 
