@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from linksim import quiet
 from linksim.codec.fixed import FixedHyper, quality_basis
 from linksim.codec.ranges import Corrupt, Reader, Writer
 from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
@@ -83,6 +84,7 @@ class Engine:
     @cached_property
     def net(self) -> Any:
         """The Keras network with the bundle's weights."""
+        quiet.load("keras")
         from linksim.model.ntc import NtcNet
         from linksim.model.store import assign
 
@@ -113,7 +115,10 @@ class Engine:
             if key not in self._compiled:
                 spec = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
                 basis = tf.TensorSpec((None, phi.shape[1]), tf.float32)
-                self._compiled[key] = tf.function(function, input_signature=[spec, basis])
+                graph = tf.function(function, input_signature=[spec, basis])
+                with quiet.muted():  # the graph optimiser's notices come with the first call
+                    graph(np.asarray(x, np.float32), phi)
+                self._compiled[key] = graph
             function = self._compiled[key]
         result = function(np.asarray(x, np.float32), phi)
         return [np.asarray(t) for t in (result if isinstance(result, tuple) else (result,))]
