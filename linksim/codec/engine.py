@@ -64,6 +64,7 @@ class Engine:
     """
 
     def __init__(self, bundle: Bundle) -> None:
+        quiet.load("keras")
         from linksim.model.entropy import RAW_MAX, SCALE_MIN
         from linksim.model.ntc import NtcConfig
 
@@ -84,7 +85,6 @@ class Engine:
     @cached_property
     def net(self) -> Any:
         """The Keras network with the bundle's weights."""
-        quiet.load("keras")
         from linksim.model.ntc import NtcNet
         from linksim.model.store import assign
 
