@@ -1,0 +1,37 @@
+"""A run that is killed, interrupted, out of disk or damaged has, once resumed, the rows of one that was not.
+
+The short form runs always; ``-m slow`` brings fifty disturbances and prints what they met.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from disturber import KINDS, STUDY, Disturber
+
+SMALL = {**STUDY, "images": {**STUDY["images"], "limit": 6}, "channels": ["awgn"]}
+
+
+def test_a_few_disturbances_change_no_row(tmp_path):
+    disturber = Disturber(tmp_path, seed=1, study=SMALL)
+    expected = disturber.undisturbed()
+    assert len(expected) == 3 * 2 * 6 * 2
+    disturber.campaign(["full disk", "SIGKILL", "damage", "SIGINT"], expected)
+    assert sum(disturber.ended.values()) == 4
+
+
+@pytest.mark.slow
+def test_fifty_disturbances_change_no_row(tmp_path, capsys):
+    disturber = Disturber(tmp_path, seed=2024)
+    expected = disturber.undisturbed()
+    kinds = [disturber.rng.choice(KINDS) for _ in range(50)]
+    disturber.campaign(kinds, expected)
+    met = {f"{kind}, exit {status}": n for (kind, status), n in sorted(disturber.ended.items())}
+    with capsys.disabled():
+        print(
+            json.dumps(
+                {"rows": len(expected), "disturbances": met, "runs to the end": disturber.finished}
+            )
+        )
+    assert sum(disturber.ended.values()) == 40
