@@ -45,7 +45,7 @@ def address_space() -> int:
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
+def guarded(room_gib: float = ROOM_GIB) -> Iterator[None]:
     """An endless loop is an error, and so is an input that takes the machine's memory."""
 
     def hung(*_: object) -> None:
@@ -53,7 +53,7 @@ def guarded() -> Iterator[None]:
 
     before = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGALRM, hung)
-    resource.setrlimit(resource.RLIMIT_AS, (address_space() + (ROOM_GIB << 30), before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + int(room_gib * 2**30), before[1]))
     try:
         yield
     finally:

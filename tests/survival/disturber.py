@@ -19,7 +19,7 @@ import yaml
 
 from linksim.results import RunFolder
 
-KINDS = ("SIGKILL", "SIGINT", "full disk", "damage")
+KILLS = ("SIGKILL", "SIGKILL", "SIGINT", "full disk")
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 STUDY = {
@@ -122,7 +122,9 @@ class Disturber:
             case "damage":
                 status = self._damage(out)
             case _:
-                raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
+                raise ValueError(
+                    f"kind must be one of {sorted(set(KILLS))} or 'damage', got {kind!r}"
+                )
         self.ended[kind, status] += 1
         return status
 

@@ -1,6 +1,6 @@
 """A run that is killed, interrupted, out of disk or damaged has, once resumed, the rows of one that was not.
 
-The short form runs always; ``-m slow`` brings fifty disturbances and prints what they met.
+The short form runs always; ``-m slow`` brings fifty kills, some damage between them, and prints what they met.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from disturber import KINDS, STUDY, Disturber
+from disturber import KILLS, STUDY, Disturber
 
 SMALL = {**STUDY, "images": {**STUDY["images"], "limit": 6}, "channels": ["awgn"]}
 
@@ -22,10 +22,13 @@ def test_a_few_disturbances_change_no_row(tmp_path):
 
 
 @pytest.mark.slow
-def test_fifty_disturbances_change_no_row(tmp_path, capsys):
+def test_fifty_kills_change_no_row(tmp_path, capsys):
     disturber = Disturber(tmp_path, seed=2024)
     expected = disturber.undisturbed()
-    kinds = [disturber.rng.choice(KINDS) for _ in range(50)]
+    kills = [disturber.rng.choice(KILLS) for _ in range(50)]
+    kinds = [
+        k for i, kill in enumerate(kills) for k in ([kill, "damage"] if i % 10 == 9 else [kill])
+    ]
     disturber.campaign(kinds, expected)
     met = {f"{kind}, exit {status}": n for (kind, status), n in sorted(disturber.ended.items())}
     with capsys.disabled():
@@ -34,4 +37,4 @@ def test_fifty_disturbances_change_no_row(tmp_path, capsys):
                 {"rows": len(expected), "disturbances": met, "runs to the end": disturber.finished}
             )
         )
-    assert sum(disturber.ended.values()) == 40
+    assert sum(disturber.ended.values()) == 55
