@@ -80,6 +80,8 @@ def decode_one(
 
     context: Any = av.CodecContext.create(codec, "r")
     context.thread_count = 1
+    # A few bytes can announce a picture of gigabytes; the decoder is to refuse it before it makes room.
+    context.options = {"max_pixels": str((size[0] + 64) * (size[1] + 64))}
     try:
         frames = context.decode(av.Packet(data))
         frames += context.decode(None)

@@ -307,6 +307,54 @@ def plot(folder: RunPath) -> None:
         print(path)
 
 
+@app.command(short_help="Measure speed and memory beside references.")
+def bench(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this section: link, sources, joint, metrics or sweep. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[TextOrJson, typer.Option("--format", help="How to print.")] = TextOrJson.text,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Sizes that take seconds; see that all of it runs.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the JSON to this file.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure speed and memory beside references, in the same run, on this machine."""
+    import json
+
+    from linksim import bench as benchmarks
+
+    if out is not None and not out.parent.is_dir():
+        raise LinksimError(f"--out {out}: there is no folder {out.parent}; make it first")
+    report = benchmarks.suite(only or (), smoke=smoke, progress=lambda name: say(f"{name} ..."))
+    report = {"command": " ".join(["linksim", *sys.argv[1:]]), **report}
+    if out is not None:
+        out.write_text(json.dumps(report, indent=2) + "\n")
+    if form is TextOrJson.json:
+        _print_json(report)
+        return
+    print(", ".join(f"{key} {value}" for key, value in report["machine"].items()))
+    print_table(
+        ["section", "what", "ours", "reference", "theirs", "times better"],
+        [
+            [
+                row["section"],
+                row["what"],
+                f"{row['ours']:g} {row['unit']}",
+                row["reference"] or "",
+                "" if row["theirs"] is None else f"{row['theirs']:g}",
+                "" if row["ratio"] is None else f"{row['ratio']:.3g}",
+            ]
+            for row in report["rows"]
+        ],
+    )
+
+
 @app.command(short_help="Print the JSON schema of scenarios.")
 def schema() -> None:
     """Print the JSON schema of scenario files, for editors."""

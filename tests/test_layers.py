@@ -16,7 +16,7 @@ LAYERS = (
     ROOMS,
     {"link"},
     {"scenario", "runner", "results", "train"},
-    {"figure", "report", "cli", "terminal", "__main__"},
+    {"figure", "report", "bench", "cli", "terminal", "__main__"},
 )
 HEAVY = {"tensorflow", "keras", "sionna", "numba", "av", "pandas", "matplotlib", "skimage", "scipy"}
 
@@ -111,7 +111,7 @@ def test_who_may_use_what(file):
     mine = room(name) if name.startswith("linksim") else "baselines"
     if mine != "figure":
         assert "matplotlib" not in used, f"{name}: matplotlib is imported in figure/ alone"
-    if mine not in ("phy", "channel"):
+    if mine not in ("phy", "channel", "bench"):  # bench/ measures it as the reference
         assert "sionna" not in used, f"{name}: Sionna is imported in phy/ and channel/ alone"
     if mine == "model":
         others = used - {"keras", "numpy", "linksim"} - sys.stdlib_module_names

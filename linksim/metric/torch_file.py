@@ -7,8 +7,10 @@ Both formats are read: the zip archive of PyTorch 1.6 and later, and the older s
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
@@ -21,6 +23,10 @@ import numpy as np
 
 from linksim.errors import ComponentError
 
+_MAX_MEMO = (
+    1 << 20
+)  # objects that a pickle may number; the unpickler makes room for the highest number at once
+_MAX_SHARING = 8  # times that a storage may be used; tied weights use one twice
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _DTYPES = {
@@ -106,6 +112,16 @@ class _Unpickler(pickle.Unpickler):
         raise _Refused(f"an unknown kind of storage: {str(pid)[:80]}")
 
 
+def _unpickler(file: BinaryIO) -> _Unpickler:
+    """For the pickle at the file's position, which has been looked through."""
+    start = file.tell()
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name.endswith("PUT") and isinstance(argument, int) and argument > _MAX_MEMO:
+            raise _Refused(f"it numbers an object {argument}")
+    file.seek(start)
+    return _Unpickler(file)
+
+
 def read_tensors(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
     """The tensors of a saved state dictionary.
 
@@ -139,6 +155,10 @@ def _materialise(state: Any, raw: Raw, prefix: str) -> dict[str, np.ndarray]:
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
             raise _Refused(f"its entry {str(name)[:80]!r} is not a named tensor")
+    stored = sum({t.storage.key: t.storage.count for t in state.values()}.values())
+    if sum(math.prod(t.shape) for t in state.values()) > _MAX_SHARING * stored:
+        raise _Refused("its tensors are many times larger than its storages")
+    for name, tensor in state.items():
         if not name.startswith(prefix):
             continue
         values = raw(tensor.storage)[tensor.offset :]
@@ -160,8 +180,7 @@ def _read_zip(file: BinaryIO) -> tuple[Any, Raw]:
     root = roots[0]
     if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
         raise _Refused("it was written on a big-endian machine")
-    with archive.open(f"{root}data.pkl") as data:
-        state = _Unpickler(data).load()
+    state = _unpickler(io.BytesIO(archive.read(f"{root}data.pkl"))).load()
 
     def raw(storage: _Storage) -> np.ndarray:
         return np.frombuffer(
@@ -172,14 +191,14 @@ def _read_zip(file: BinaryIO) -> tuple[Any, Raw]:
 
 
 def _read_legacy(file: BinaryIO) -> tuple[Any, Raw]:
-    if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
+    if _unpickler(file).load() != _MAGIC or _unpickler(file).load() != _PROTOCOL:
         raise _Refused("it does not begin as one")
-    system = _Unpickler(file).load()
+    system = _unpickler(file).load()
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise _Refused("it was written on a big-endian machine")
-    unpickler = _Unpickler(file)
+    unpickler = _unpickler(file)
     state = unpickler.load()
-    keys = _Unpickler(file).load()
+    keys = _unpickler(file).load()
     if not isinstance(keys, list):
         raise _Refused("it has no list of storages")
     # What follows is, for each key, its count of values (int64) and the values. A storage is read when a tensor needs

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from linksim.errors import ComponentError, MissingAssetError
 
 SHIPPED = Path(__file__).parent / "weights"
 LIMIT = 8 << 20  # bytes of a weights file
+_UNFOLDING = (
+    32  # how much larger than its file an archive's content may be; weights hardly compress
+)
 
 
 class HasParts(Protocol):
@@ -95,6 +99,10 @@ def read_arrays(path: str | Path, *, sha256: str | None = None) -> dict[str, np.
             "truncated or of another version; reinstall linksim"
         )
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unfolded = sum(info.file_size for info in archive.infolist())
+        if unfolded > (1 << 20) + _UNFOLDING * len(data):
+            raise ValueError(f"its {len(data)} bytes unfold to {unfolded}")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:

@@ -25,10 +25,11 @@ def read(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / "run.json").read_text(encoding="utf-8"))
         found = manifest["format"]
-        manifest["rows_key"]
+        if found == FORMAT:
+            _check_form(manifest)
     except FileNotFoundError:
         raise RunStateError(f"{path} holds no run: there is no run.json in it") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunStateError(
             f"{path / 'run.json'} cannot be read ({error}); choose another --out"
         ) from None
@@ -38,6 +39,16 @@ def read(path: Path) -> dict[str, Any]:
             "choose another --out, or use the linksim that made it"
         )
     return manifest
+
+
+def _check_form(manifest: Mapping[str, Any]) -> None:
+    """Raises KeyError or TypeError where a key that readers rely on is absent or of another kind."""
+    for key, kind in (("rows_key", str), ("scenario_digest", str)):
+        if not isinstance(manifest[key], kind):
+            raise TypeError(f"{key} is {manifest[key]!r}")
+    for point in manifest.get("points") or ():
+        if not isinstance(point["id"], str):
+            raise TypeError(f"a point's id is {point['id']!r}")
 
 
 def check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -1,0 +1,152 @@
+"""Whole runs, each in a process of its own: caches cold and warm, both back ends, memory, start-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from linksim.bench.measure import row
+from linksim.bench.pictures import write_photos
+
+_RUN = """
+import json, resource, sys, time
+start = time.perf_counter()
+from pathlib import Path
+from linksim import runner, scenario
+summary = runner.run(scenario.load(Path(sys.argv[1])), Path(sys.argv[2]))
+print(json.dumps({"seconds": time.perf_counter() - start, "cells": summary.num_computed,
+                  "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+_SIONNA = {"backend": "sionna", "channel_code": {"name": "ldpc-5g", "backend": "sionna"}}
+
+
+def rows(smoke: bool) -> list[dict[str, Any]]:
+    """The section's rows."""
+    with tempfile.TemporaryDirectory(prefix="linksim-bench-") as folder:
+        work = Path(folder)
+        return [
+            *_caches(work, smoke),
+            *_backends(work, smoke),
+            *_memory(work, smoke),
+            *_start(smoke),
+        ]
+
+
+def run(
+    work: Path, name: str, images: Path, systems: list[Any], **axes: Sequence[float]
+) -> dict[str, Any]:
+    """One run: seconds with imports, cells, peak MiB."""
+    study = {
+        "name": name,
+        "images": {"source": "folder", "path": str(images)},
+        "link": "phy",
+        "channels": ["awgn"],
+        "axes": {"cbr": ["1/24"], **axes},
+        "systems": systems,
+        "metrics": ["mse", "psnr"],
+        "batch": 16,
+    }
+    path = work / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(study))
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, str(path), str(work / name)],
+        env={**os.environ, "LINKSIM_CACHE": str(work / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _caches(work: Path, smoke: bool) -> list[dict[str, Any]]:
+    count = 2 if smoke else 16
+    images = write_photos(work / "photos", count)
+    systems = ["jpeg"] if smoke else [{"name": "vvc", "preset": "fast"}, "jpeg"]
+    cold = run(work, "cold", images, systems, es_n0_db=[0, 4, 8])
+    coded = _ladders(work)
+    warm = [
+        run(work, f"warm{i}", images, systems, es_n0_db=[1 + i / 4, 5 + i / 4, 9 + i / 4])[
+            "seconds"
+        ]
+        for i in range(1 if smoke else 3)
+    ]
+    if _ladders(work) != coded:
+        raise SystemExit("a sweep over other SNRs coded pictures again; it must not")
+    what = f"sweep, {count} pictures, 3 SNRs, {len(systems)} systems"
+    return [
+        row(f"{what}, caches cold", "s", cold["seconds"], lower_is_better=True),
+        row(
+            f"{what}, other SNRs, caches warm",
+            "s",
+            statistics.median(warm),
+            "caches cold",
+            cold["seconds"],
+            lower_is_better=True,
+        ),
+    ]
+
+
+def _ladders(work: Path) -> dict[str, int]:
+    """The cache's files and when each was written."""
+    return {str(p): p.stat().st_mtime_ns for p in (work / "cache").rglob("*.ladder")}
+
+
+def _backends(work: Path, smoke: bool) -> list[dict[str, Any]]:
+    """The same sweep with Sionna's blocks in the place of ours, pictures coded beforehand."""
+    if smoke:
+        return []
+    images, snrs = work / "photos", [0, 2, 4, 6]
+    run(work, "filled", images, ["jpeg"], es_n0_db=[0])
+    seconds: dict[str, list[float]] = {"fast": [], "sionna": []}
+    for turn in range(2):
+        for name, more in (("fast", {}), ("sionna", _SIONNA)):
+            system = {"name": "jpeg", **more}
+            done = run(work, f"{name}{turn}", images, [system], es_n0_db=snrs)
+            seconds[name].append(done["seconds"])
+    fast, sionna = (min(seconds[name]) for name in ("fast", "sionna"))
+    what = "sweep, 16 pictures, 4 SNRs, jpeg, caches warm"
+    return [row(what, "s", fast, "with Sionna's blocks", sionna, lower_is_better=True)]
+
+
+def _memory(work: Path, smoke: bool) -> list[dict[str, Any]]:
+    few, many = (4, 16) if smoke else (100, 1000)
+    peaks = {}
+    for count in (few, many):
+        images = write_photos(work / f"photos{count}", count)
+        done = run(work, f"memory{count}", images, ["jpeg", "softcast"], es_n0_db=[4])
+        peaks[count] = done["peak_mib"]
+    return [
+        row(
+            f"peak memory, {many} pictures 128x128",
+            "MiB",
+            peaks[many],
+            f"{few} pictures",
+            peaks[few],
+            lower_is_better=True,
+        )
+    ]
+
+
+def _start(smoke: bool) -> list[dict[str, Any]]:
+    seconds: dict[str, list[float]] = {"linksim": [], "python": []}
+    for _ in range(1 if smoke else 7):
+        for name, what in (("linksim", ["-m", "linksim", "--help"]), ("python", ["-c", ""])):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *what], check=True, capture_output=True)
+            seconds[name].append(time.perf_counter() - start)
+    ours, bare = (statistics.median(seconds[name]) for name in ("linksim", "python"))
+    return [
+        row("linksim --help", "s", ours, "python -c ''", bare, lower_is_better=True),
+    ]

@@ -1,0 +1,178 @@
+"""Ends runs at arbitrary moments and goes on with the same command, as a user would."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from linksim.results import RunFolder
+
+KILLS = ("SIGKILL", "SIGKILL", "SIGINT", "full disk")
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+STUDY = {
+    "name": "survival",
+    "seed": 11,
+    "images": {"source": "samples", "size": 48, "limit": 12},
+    "link": "phy",
+    "channels": ["awgn", "rayleigh"],
+    "axes": {"es_n0_db": [0, 4, 8], "cbr": 0.4},
+    "systems": ["jpeg", "softcast"],
+    "metrics": ["mse", "psnr", "ssim"],
+    "realisations": 2,
+    "batch": 1,
+}
+
+
+@dataclass
+class Disturber:
+    """Runs one scenario again and again, disturbed, and keeps count.
+
+    Args:
+      work:  a folder of its own.
+      seed:  of the moments and limits.
+      study: the scenario.
+    """
+
+    work: Path
+    seed: int = 0
+    study: dict = field(default_factory=lambda: dict(STUDY))
+    ended: Counter = field(default_factory=Counter)  # (kind, exit status) -> runs
+    finished: int = 0  # folders that came to their end
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.scenario = self.work / "survival.yaml"
+        self.scenario.write_text(yaml.safe_dump(self.study))
+        self.seconds = 0.0
+
+    def command(self, out: Path) -> list[str]:
+        """What a user types."""
+        return [
+            sys.executable,
+            "-m",
+            "linksim",
+            "run",
+            str(self.scenario),
+            "--out",
+            str(out),
+            "--no-figures",
+        ]
+
+    def undisturbed(self) -> pd.DataFrame:
+        """Rows of a run in peace; its time sets the moments of the kills."""
+        start = time.monotonic()
+        done = self.run(self.work / "peace")
+        self.seconds = time.monotonic() - start
+        assert done.returncode == DONE, done.stderr
+        return self.rows(self.work / "peace")
+
+    def run(self, out: Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+        """To the end. Args: limit: bytes of a file at most, as on a full disk."""
+        return subprocess.run(
+            self.command(out),
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+            preexec_fn=None if limit is None else lambda: _limit_files(limit),
+        )
+
+    def kill(self, out: Path, kind: str, share: float) -> int:
+        """Start the run, send it a signal when ``share`` of the time in peace is over. Returns: its exit status."""
+        process = subprocess.Popen(
+            self.command(out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environment(),
+        )
+        try:
+            process.wait(share * self.seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(getattr(signal, kind))
+        said = process.communicate(timeout=120)[1]
+        if process.returncode == INTERRUPTED:
+            assert "same command to resume" in said
+        return process.returncode
+
+    def disturb(self, out: Path, kind: str) -> int:
+        """One disturbance of this kind at a random moment. Returns: exit status of the run it befell."""
+        match kind:
+            case "SIGKILL" | "SIGINT":
+                # The first part of a run is imports: most moments fall where files are written.
+                status = self.kill(out, kind, self.rng.uniform(0.15, 0.95))
+            case "full disk":
+                done = self.run(out, limit=self.rng.choice((0, 400, 3000, 5500, 7000, 9000)))
+                status = done.returncode
+                assert "Traceback" not in done.stderr, done.stderr
+                if status == BAD_INPUT:
+                    assert "make room" in done.stderr, done.stderr
+            case "damage":
+                status = self._damage(out)
+            case _:
+                raise ValueError(
+                    f"kind must be one of {sorted(set(KILLS))} or 'damage', got {kind!r}"
+                )
+        self.ended[kind, status] += 1
+        return status
+
+    def _damage(self, out: Path) -> int:
+        """Cut or change a part on disk, as a failing disk would."""
+        found = sorted(out.glob("parts/*.parquet"))
+        for part in self.rng.sample(found, min(len(found), 2)):
+            data = bytearray(part.read_bytes())
+            at = self.rng.randrange(len(data))
+            if self.rng.random() < 0.5:
+                del data[at:]
+            else:
+                data[at] ^= 1 << self.rng.randrange(8)
+            part.write_bytes(data)
+        return -1
+
+    def campaign(self, kinds: Sequence[str], expected: pd.DataFrame) -> None:
+        """Disturbances in turn; a run that comes through is compared and a new folder begun.
+
+        Raises: AssertionError: if a run ends otherwise than it should, or with other rows.
+        """
+        out = self.work / "disturbed0"
+        for i, kind in enumerate(kinds):
+            status = self.disturb(out, kind)
+            allowed = {
+                "SIGKILL": {-signal.SIGKILL, DONE},
+                "SIGINT": {INTERRUPTED, -signal.SIGINT, DONE},
+                "full disk": {BAD_INPUT, DONE},
+                "damage": {-1},
+            }[kind]
+            assert status in allowed, f"{kind} number {i} ended with {status}"
+            if status == DONE:
+                pd.testing.assert_frame_equal(self.rows(out), expected, check_exact=True)
+                self.finished += 1
+                out = self.work / f"disturbed{self.finished}"
+        done = self.run(out)
+        assert done.returncode == DONE, done.stderr
+        pd.testing.assert_frame_equal(self.rows(out), expected, check_exact=True)
+        self.finished += 1
+
+    def rows(self, out: Path) -> pd.DataFrame:
+        """All rows of a run."""
+        return RunFolder(out).rows()
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "LINKSIM_CACHE": str(self.work / "cache")}
+
+
+def _limit_files(size: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as on a full disk: an error, not a signal
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
