@@ -21,8 +21,12 @@ print(decoded.status[0].name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 def test_an_avif_payload_that_announces_a_large_picture_takes_no_memory(tmp_path):
     from PIL import Image
 
-    Image.new("RGB", (5000, 5000)).save(tmp_path / "large.avif", quality=5, speed=10, subsampling="4:4:4")
-    Image.new("RGB", (16, 16)).save(tmp_path / "small.avif", quality=5, speed=10, subsampling="4:4:4")
+    Image.new("RGB", (5000, 5000)).save(
+        tmp_path / "large.avif", quality=5, speed=10, subsampling="4:4:4"
+    )
+    Image.new("RGB", (16, 16)).save(
+        tmp_path / "small.avif", quality=5, speed=10, subsampling="4:4:4"
+    )
     found = {}
     for name in ("small", "large"):
         done = subprocess.run(
