@@ -40,8 +40,8 @@ _GRID = 3  # steps between the rungs that a lazy ladder's distortion() interpola
 Coded = tuple[bytes, int]  # payload, note for the header
 Rank = Callable[[Rung], tuple[float, int]]
 
-_ladders = Lru(32 << 20)
-_pictures = Lru(32 << 20)
+_ladders = Lru(16 << 20)
+_pictures = Lru(8 << 20)
 _count_lock = threading.Lock()
 _count = 0
 
@@ -136,9 +136,9 @@ class LadderCodec(ABC):
         return np.stack([curve(ladders[key], budgets) for key in keys])
 
     def decode(self, delivered: Delivered) -> Decoded:
-        """See Codec.decode."""
+        """See Codec.decode. An image without packets is an outage; a lost one comes as an empty packet."""
         made = [
-            self._decode_one(packets[0], ok[0]) if packets else (None, Status.FAILED)
+            self._decode_one(packets[0], ok[0]) if packets else (None, Status.OUTAGE)
             for packets, ok in zip(delivered.packets, delivered.ok, strict=True)
         ]
         return Decoded(tuple(image for image, _ in made), tuple(status for _, status in made))

@@ -1,7 +1,7 @@
-"""Imports TensorFlow, or what loads it, without its notices.
+"""TensorFlow without its notices.
 
 At import TensorFlow reports which CUDA plug-ins it could not register, on every machine without a GPU and before any
-logging level is read. What goes wrong with it arrives as exceptions.
+logging level is read; its graph optimiser reports what it gave up on. What goes wrong arrives as exceptions.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
-def load(module: str) -> Any:
-    """The module. What its first import prints to stderr is dropped, unless the import fails."""
-    if module in sys.modules:
-        return sys.modules[module]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+@contextmanager
+def muted() -> Iterator[None]:
+    """Drops what is written to stderr, by compiled code too, unless the block raises."""
     with tempfile.TemporaryFile() as sink:
         sys.stderr.flush()
         saved = os.dup(2)
         os.dup2(sink.fileno(), 2)
         try:
-            return importlib.import_module(module)
+            yield
         except BaseException:
             sink.seek(0)
             os.write(saved, sink.read())
@@ -31,3 +31,12 @@ def load(module: str) -> Any:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def load(module: str) -> Any:
+    """The module, its first import muted."""
+    if module in sys.modules:
+        return sys.modules[module]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with muted():
+        return importlib.import_module(module)

@@ -21,7 +21,7 @@ import numpy as np
 
 from linksim import __version__, registry
 from linksim.errors import LinksimError, MissingAssetError, ScenarioError
-from linksim.image.source import ImageSource
+from linksim.image.source import ImageSource, group_by_size
 from linksim.link.system import LinkPoint, Outcome, System
 from linksim.results import RunFolder
 from linksim.scenario import Point, Scenario
@@ -50,7 +50,11 @@ class Shard:
 
 @dataclass
 class RunSummary:
-    """What a run did. ``failed`` holds (point, reason) of the points that could not be simulated."""
+    """What a run did.
+
+    ``failed`` holds (point, reason) of the points that could not be simulated, ``absent_metrics`` why a metric was not
+    computed (tables say it too), ``notes`` what else people should know.
+    """
 
     folder: Path
     num_points: int
@@ -59,6 +63,7 @@ class RunSummary:
     seconds: float
     failed: list[tuple[Point, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    absent_metrics: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,18 +129,11 @@ def open_source(scenario: Scenario) -> ImageSource:
 
 
 def shards(source: ImageSource, batch: int) -> list[Shard]:
-    """Cut the source, in order, into runs of at most ``batch`` images of one size."""
-    found: list[Shard] = []
-    pending: list[int] = []
-    sizes = [source.size(i) for i in range(len(source))]
-    for i in range(len(source)):
-        if pending and (len(pending) == batch or sizes[i] != sizes[pending[0]]):
-            found.append(_shard(source, len(found), pending, sizes[pending[0]]))
-            pending = []
-        pending.append(i)
-    if pending:
-        found.append(_shard(source, len(found), pending, sizes[pending[0]]))
-    return found
+    """Cut the source into batches of at most ``batch`` images of one size."""
+    return [
+        _shard(source, index, items, source.size(items[0]))
+        for index, items in enumerate(group_by_size(source, batch))
+    ]
 
 
 def _shard(source: ImageSource, index: int, items: list[int], size: tuple[int, int]) -> Shard:
@@ -246,7 +244,7 @@ def run(
 
     manifest = _manifest(scenario, source, command, absent, parts)
     summary = RunSummary(out, len(points), len(runnable) * len(cut), 0, 0.0, failed)
-    summary.notes += [f"{name}: not computed: {reason}" for name, reason in absent.items()]
+    summary.absent_metrics = absent
     with RunFolder.create_or_open(out, manifest) as folder:
         done = folder.done()
         bench = _Bench(scenario, parts, source, of_images, of_sets, folder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 160  # of tables that go into a file or a pipe
 PLAIN_SECONDS = 5.0  # between two lines of progress there
+_EARLY = 0.05  # of the cells: the first ones compile and encode, and say nothing of the others
 
 
 def say(text: str) -> None:
@@ -61,7 +64,9 @@ def duration(seconds: float) -> str:
 class RunProgress(AbstractContextManager["RunProgress"]):
     """Live progress of a run on stderr: a bar on a terminal, a line every few seconds elsewhere.
 
-    Call it with (cells done, cells in all, what is under way).
+    Call it with (cells done, cells in all, what is under way). It also sees to it that Ctrl-C ends the run: compiled
+    code may turn the KeyboardInterrupt into an error of its own, which looks like a failed point; the next call then
+    raises it again.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,8 +76,15 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         self._seen: deque[tuple[float, int]] = deque()
         self._bar: Any = None
         self._task: Any = None
+        self._interrupted = False
+        self._old_handler: Any = None
 
     def __enter__(self) -> RunProgress:
+        usual = (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )  # not so in the background
+        if usual and threading.current_thread() is threading.main_thread():
+            self._old_handler = signal.signal(signal.SIGINT, self._interrupt)
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import (
@@ -102,11 +114,19 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._old_handler is not None:
+            signal.signal(signal.SIGINT, self._old_handler)
         if self._bar is not None:
             self._bar.stop()
 
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
+
     def __call__(self, done: int, total: int, text: str) -> None:
-        """Show where the run is."""
+        """Show where the run is. Raises KeyboardInterrupt: if there was one, and it did not get through."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         left = self._left(done, total)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, description=text, left=left)
@@ -125,6 +145,6 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             self._seen.popleft()
         then, before = self._seen[0]
         gone = done - before
-        if done >= total or gone <= 0 or now - then < 2:
+        if done >= total or gone <= 0 or now - then < 2 or done < _EARLY * total:
             return ""
         return f"about {duration((now - then) / gone * (total - done))} left"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
 
 
 def run(
-    work: Path, name: str, images: Path, systems: list[Any], **axes: list[float]
+    work: Path, name: str, images: Path, systems: list[Any], **axes: Sequence[float]
 ) -> dict[str, Any]:
     """One run: seconds with imports, cells, peak MiB."""
     study = {

@@ -4,7 +4,7 @@
 
     x --> g_a --> y --> u --- round(u - mu) --> s --> bytes --> s --- + mu --> g_s --> x_hat
                   |              ^                                     ^
-                  +--> h_a --> z --> z_hat --> bytes --> z_hat --> h_s in fixed point --> mu, scale index
+                  +--> h_a --> z --> z_hat --> bytes --> z_hat --> h_s, ctx in fixed point --> mu, scale index
 
 Only z_hat and s are coded. What both ends derive from z_hat is exact (``linksim.codec.fixed``), so the pictures' bits
 decode wherever they are read. g_s runs one picture at a time: a picture does not depend on the batch it is decoded in.
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from linksim import quiet
 from linksim.codec.fixed import FixedHyper, quality_basis
 from linksim.codec.ranges import Corrupt, Reader, Writer
 from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
@@ -63,25 +64,31 @@ class Engine:
     """
 
     def __init__(self, bundle: Bundle) -> None:
+        quiet.load("keras")
         from linksim.model.entropy import RAW_MAX, SCALE_MIN
+        from linksim.model.ntc import NtcConfig
 
         if (network := bundle.card.get("network")) != "ntc":
             raise ComponentError(
                 f"these weights are of the network {network!r}, the codec needs 'ntc'"
             )
+        card = bundle.card["architecture"]
         self.bundle = bundle
         self.tables = ScaleTables()
-        self.hyper = FixedHyper(bundle.arrays, LEVELS, self.tables, SCALE_MIN, RAW_MAX)
+        self.config = NtcConfig(**card)
+        self.hyper = FixedHyper(
+            bundle.arrays, self.config.bounds(), LEVELS, self.tables, SCALE_MIN, RAW_MAX
+        )
         self._priors: dict[int, tuple[Table, ...]] = {}
         self._compiled: dict[tuple[str, int, int], Any] = {}
 
     @cached_property
     def net(self) -> Any:
         """The Keras network with the bundle's weights."""
-        from linksim.model.ntc import NtcConfig, NtcNet
+        from linksim.model.ntc import NtcNet
         from linksim.model.store import assign
 
-        net = NtcNet(NtcConfig(**self.bundle.card["architecture"]))
+        net = NtcNet(self.config)
         assign(net, self.bundle.arrays, what="weights of ntc")
         return net
 
@@ -108,7 +115,10 @@ class Engine:
             if key not in self._compiled:
                 spec = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
                 basis = tf.TensorSpec((None, phi.shape[1]), tf.float32)
-                self._compiled[key] = tf.function(function, input_signature=[spec, basis])
+                graph = tf.function(function, input_signature=[spec, basis])
+                with quiet.muted():  # the graph optimiser's notices come with the first call
+                    graph(np.asarray(x, np.float32), phi)
+                self._compiled[key] = graph
             function = self._compiled[key]
         result = function(np.asarray(x, np.float32), phi)
         return [np.asarray(t) for t in (result if isinstance(result, tuple) else (result,))]
@@ -128,15 +138,30 @@ class Engine:
         result: list[Symbols | None] = [None] * len(images)
         for level in sorted(set(levels)):
             rows = [b for b, other in enumerate(levels) if other == level]
-            mu, index = self.hyper(z_hat[rows], level)
-            gain = np.exp(self.phi(level) @ self.bundle.arrays["gain/table"].astype(np.float64))
-            s = np.clip(np.rint(y[rows] * gain - mu), -limit, limit).astype(np.int64)
+            s, mu, index = self._quantise(y[rows], z_hat[rows], level)
             cost = self.tables.bits(s, index).sum((1, 2, 3))
             for i, b in enumerate(rows):
                 side = z_hat[b].astype(np.int64)
                 bits = float(cost[i]) + self.prior_bits(side, level)
                 result[b] = Symbols(level, side, s[i], index[i], mu[i], bits)
         return [symbols for symbols in result if symbols is not None]
+
+    def _quantise(
+        self, y: np.ndarray, z_hat: np.ndarray, level: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Latents of one level to integers, slice by slice. Returns: s int64, mu, table index, each like y."""
+        limit = ESCAPE_LIMIT - 1
+        hyper = self.hyper.begin(z_hat, level)
+        u = y * np.exp(hyper.log_gain)
+        past: list[np.ndarray] = []
+        parts = []
+        for i, (start, end) in enumerate(self.hyper.bounds):
+            mu, index = self.hyper.slice(hyper, i, past)
+            s = np.clip(np.rint(u[..., start:end] - mu), -limit, limit)
+            past.append(mu + s)
+            parts.append((s.astype(np.int64), mu, index))
+        s, mu, index = (np.concatenate(t, -1) for t in zip(*parts, strict=True))
+        return s, mu, index
 
     def prior_bits(self, z: np.ndarray, level: int) -> float:
         """Cost of z [h,w,side] under its tables."""
@@ -151,36 +176,48 @@ class Engine:
         return np.clip(np.rint(x[:height, :width]), 0, 255).astype(np.uint8)
 
     def write(self, symbols: Symbols) -> bytes:
-        """Range-coded z and s."""
+        """Range-coded z and the slices of s."""
         writer = Writer()
-        channels = np.broadcast_to(np.arange(symbols.z.shape[-1]), symbols.z.shape)
-        writer.put(symbols.z.reshape(-1), channels.reshape(-1), self.priors(symbols.level))
-        writer.put(symbols.s.reshape(-1), symbols.index.reshape(-1), self.tables.tables)
+        channels = np.broadcast_to(np.arange(symbols.z.shape[-1]), symbols.z.shape).reshape(-1)
+        priors = self.priors(symbols.level)
+        writer.put(symbols.z.reshape(-1), channels, priors)
+        pieces = [
+            (symbols.s[..., a:b].reshape(-1), symbols.index[..., a:b].reshape(-1))
+            for a, b in self.hyper.bounds
+        ]
+        for s, index in pieces:
+            writer.put(s, index, self.tables.tables)
 
         def decodes(data: bytes) -> bool:
             reader = Reader(data)
             try:
-                z = reader.take(channels.reshape(-1), self.priors(symbols.level))
-                if not np.array_equal(z, symbols.z.reshape(-1)):
-                    return False
-                s = reader.take(symbols.index.reshape(-1), self.tables.tables)
+                same = np.array_equal(reader.take(channels, priors), symbols.z.reshape(-1))
+                return same and all(
+                    np.array_equal(reader.take(index, self.tables.tables), s) for s, index in pieces
+                )
             except Corrupt:
                 return False
-            return np.array_equal(s, symbols.s.reshape(-1))
 
         return writer.finish(decodes, math.ceil(symbols.bits / 8))
 
     def read(self, data: bytes, level: int, height: int, width: int) -> Symbols:
         """What ``write`` wrote for a picture of this size. Raises Corrupt."""
         tall, wide = padded_size(height, width)
-        tables = self.priors(level)
-        shape = (tall // STRIDE_Z, wide // STRIDE_Z, len(tables))
+        priors = self.priors(level)
+        shape = (tall // STRIDE_Z, wide // STRIDE_Z, len(priors))
         reader = Reader(data)
         channels = np.broadcast_to(np.arange(shape[-1]), shape).reshape(-1)
-        z = reader.take(channels, tables).reshape(shape)
-        mu, index = self.hyper(z[None].astype(np.float64), level)
-        s = reader.take(index[0].reshape(-1), self.tables.tables).reshape(index[0].shape)
-        return Symbols(level, z, s, index[0], mu[0], 0.0)
+        z = reader.take(channels, priors).reshape(shape)
+        hyper = self.hyper.begin(z[None].astype(np.float64), level)
+        past: list[np.ndarray] = []
+        parts = []
+        for i in range(len(self.hyper.bounds)):
+            mu, index = self.hyper.slice(hyper, i, past)
+            s = reader.take(index.reshape(-1), self.tables.tables).reshape(index.shape)
+            past.append(mu + s)
+            parts.append((s[0], index[0], mu[0]))
+        s, index, mu = (np.concatenate(t, -1) for t in zip(*parts, strict=True))
+        return Symbols(level, z, s, index, mu, 0.0)
 
 
 @lru_cache(maxsize=4)

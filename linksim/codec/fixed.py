@@ -1,4 +1,4 @@
-"""h_s in fixed point: means and scale indices that encoder and decoder cannot see differently.
+"""h_s and ctx in fixed point: means and scale indices that encoder and decoder cannot see differently.
 
 All values are integers held in float64, small enough (below 2^53) that every sum is exact whatever its order. So batch
 size, thread count, BLAS and machine make no difference, where a float network would.
@@ -8,7 +8,7 @@ Formats: activations 2^-10, weights 2^-14.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from linksim.codec.tables import ScaleTables
 
 FRACTION = 10  # bits of activations
 WEIGHT_FRACTION = 14
+PAST_LIMIT = 2.0**22
 
 
 def quality_basis(level: int, levels: int, anchors: int) -> np.ndarray:
@@ -54,54 +55,108 @@ def _conv(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Hyper:
+    """What z_hat says about u: the start of mu and of the raw scale, and features for ctx. All 2^-10 integers.
+
+    Args:
+      level:    of the quality.
+      log_gain: [latent] float64.
+      mean, raw: [B,h,w,latent].
+      features: [B,h,w,hyper_out].
+    """
+
+    level: int
+    log_gain: np.ndarray
+    mean: np.ndarray
+    raw: np.ndarray
+    features: np.ndarray
+
+
 class FixedHyper:
-    """h_s of one set of weights, gains included.
+    """h_s and ctx of one set of weights, gains included.
 
     Args:
       arrays: weights by path, values of float16 precision.
+      bounds: first channel and end of each slice.
       levels: quality levels above 0.
       tables: whose scales the indices point to.
       floor:  SCALE_MIN of the network.
       top:    RAW_MAX of the network.
     """
 
-    arrays: Mapping[str, np.ndarray]
-    levels: int
-    tables: ScaleTables
-    floor: float
-    top: float
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        bounds: Sequence[tuple[int, int]],
+        levels: int,
+        tables: ScaleTables,
+        floor: float,
+        top: float,
+    ) -> None:
+        self.arrays, self.bounds, self.levels = arrays, bounds, levels
+        self.tables, self.floor, self.top = tables, floor, top
+        self._kernels: dict[str, np.ndarray] = {}
 
-    def _kernel(self, name: str) -> np.ndarray:
-        return _round(self.arrays[f"h_s.{name}/kernel"].astype(np.float64), WEIGHT_FRACTION)
+    def _conv(self, name: str, x: np.ndarray) -> np.ndarray:
+        if name not in self._kernels:
+            kernel = self.arrays[f"{name}/kernel"].astype(np.float64)
+            self._kernels[name] = _round(kernel, WEIGHT_FRACTION)
+        return _conv(x, self._kernels[name])
 
     def _table(self, name: str, phi: np.ndarray) -> np.ndarray:
         return phi @ self.arrays[f"{name}/table"].astype(np.float64)
 
-    def _bias(self, layer: str, phi: np.ndarray, table: str | None = None) -> np.ndarray:
-        bias = self.arrays[f"h_s.{layer}/bias"].astype(np.float64)
-        return _round(bias + (self._table(f"h_s.{table}", phi) if table else 0.0), FRACTION)
+    def _layer(
+        self, name: str, x: np.ndarray, phi: np.ndarray | None = None, table: str = ""
+    ) -> np.ndarray:
+        bias = self.arrays[f"{name}/bias"].astype(np.float64)
+        if phi is not None:
+            bias = bias + self._table(table, phi)
+        return self._conv(name, x) + _round(bias, FRACTION)
 
-    def __call__(self, z_hat: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
-        """Entropy parameters of u.
-
-        Args:    z_hat [B,h,w,side] integers; level of the quality.
-        Returns: mu [B,4h,4w,latent] float64, a multiple of 2^-10; index [B,4h,4w,latent] int64 into the tables.
-        """
-        anchors = len(self.arrays["gain/table"])
-        phi = quality_basis(level, self.levels, anchors)
+    def begin(self, z_hat: np.ndarray, level: int) -> Hyper:
+        """Run h_s. Args: z_hat [B,h,w,side] integers; level of the quality."""
+        phi = quality_basis(level, self.levels, len(self.arrays["gain/table"]))
         h = z_hat * _round(np.exp(self._table("ungain_z", phi)), FRACTION)
-        h = _conv(h, self._kernel("up0")) + self._bias("up0", phi, "bias0")
-        h = _leaky(_shuffle(h))
-        h = _leaky(_conv(h, self._kernel("conv0")) + self._bias("conv0", phi))
-        h = _conv(h, self._kernel("up1")) + self._bias("up1", phi, "bias1")
-        h = _leaky(_shuffle(h))
-        h = _leaky(_conv(h, self._kernel("conv1")) + self._bias("conv1", phi))
-        h = _conv(h, self._kernel("out")) + self._bias("out", phi, "bias2")
-        mean, raw = np.split(h, 2, axis=-1)
-        log_gain = self._table("gain", phi)
+        h = _leaky(_shuffle(self._layer("h_s.up0", h, phi, "h_s.bias0")))
+        h = _leaky(self._layer("h_s.conv0", h))
+        h = _leaky(_shuffle(self._layer("h_s.up1", h, phi, "h_s.bias1")))
+        h = _leaky(self._layer("h_s.conv1", h))
+        mean, raw = np.split(self._layer("h_s.out", h, phi, "h_s.bias2"), 2, axis=-1)
+        return Hyper(level, self._table("gain", phi), mean, raw, h)
+
+    def slice(
+        self, hyper: Hyper, index: int, past: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Entropy parameters of a slice of u.
+
+        Args:
+          hyper: of ``begin``.
+          index: of the slice.
+          past:  the slices before it, each u_hat [B,h,w,n] float64, as ``mu`` and integers add up to.
+        Returns: mu [B,h,w,n] float64, a multiple of 2^-10; table index [B,h,w,n] int64.
+        """
+        start, end = self.bounds[index]
+        mean, raw = hyper.mean[..., start:end], hyper.raw[..., start:end]
+        log_gain = hyper.log_gain[start:end]
+        if index:
+            name = f"ctx.{{}}{index}"
+            h = self._conv(name.format("past"), self._past(hyper, past))
+            h = h + self._layer(name.format("features"), hyper.features)
+            bias = self.arrays[f"{name.format('past')}/bias"].astype(np.float64)
+            h = _leaky(h + _round(bias, FRACTION))
+            more = np.split(self._layer(name.format("out"), h), 2, axis=-1)
+            mean, raw = mean + more[0], raw + more[1]
         mean = np.floor(mean * _round(np.exp(log_gain), FRACTION) * 2.0**-FRACTION + 0.5)
         raw = np.minimum(raw, self.top * 2**FRACTION)
         return mean * 2.0**-FRACTION, self._index(raw, log_gain)
+
+    def _past(self, hyper: Hyper, past: Sequence[np.ndarray]) -> np.ndarray:
+        # in units of y, 2^-10; the limit keeps wild symbols of damaged packets inside exact arithmetic
+        u_hat = np.concatenate(past, -1)
+        inverse = _round(np.exp(-hyper.log_gain[: u_hat.shape[-1]]), FRACTION)
+        y_hat = np.floor(u_hat * inverse + 0.5)
+        return np.clip(y_hat, -PAST_LIMIT, PAST_LIMIT)
 
     def _index(self, raw: np.ndarray, log_gain: np.ndarray) -> np.ndarray:
         # the boundary between neighbouring scales, in the domain of the network's own output

@@ -49,13 +49,14 @@ def hat_basis(quality, anchors: int):
 def conv(
     name: str, inputs: int, outputs: int, kernel: int, stride: int = 1, scale: float = 1.0
 ) -> keras.layers.Conv2D:
-    """A built, zero-padded 2-D convolution with random weights of variance scale / fan-in."""
+    """A built, zero-padded 2-D convolution with random weights of variance scale / fan-in (0: zeros)."""
+    start = keras.initializers.VarianceScaling(scale, "fan_in") if scale else "zeros"
     layer = keras.layers.Conv2D(
         outputs,
         kernel,
         strides=stride,
         padding="same",
-        kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_in", "truncated_normal"),
+        kernel_initializer=start,
         name=name,
     )
     layer.build((None, None, None, inputs))

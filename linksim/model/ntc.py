@@ -8,20 +8,22 @@
 
     bits = -log2 P(z_hat; q) - log2 P(s | sigma)
 
+The channels of u are coded in slices: what ``ctx`` sees of the slices before refines mu and sigma of the next.
 g_a and g_s are a linear patch transform plus a deep branch. y has about unit variance; u is y in quantisation steps.
 
 Sizes: x [B,H,W,3] in 0..255 with H, W multiples of 64; y, u, s, mu, sigma [B,H/16,W/16,160]; z [B,H/64,W/64,64];
-q [B] in 0..1, the quality. About 2.5 M parameters and 0.4 G multiply-adds for 128x128.
+q [B] in 0..1, the quality. About 2.7 M parameters and 0.4 G multiply-adds for 128x128.
 
 Source: Minnen et al. (2018), mean-scale hyperprior; Cui et al. (2021), gained latents (here interpolated linearly
-between anchors, and residual stages modulated too); Minnen & Singh (2020), noise for the rate and rounding with a
-straight-through gradient for the distortion.
+between anchors, and residual stages modulated too); Minnen & Singh (2020), channel slices, and noise for the rate and
+rounding with a straight-through gradient for the distortion.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 import keras
 from keras import ops
@@ -46,7 +48,18 @@ BRANCH = 0.01  # variance of the deep branches' last layers at the start: the li
 
 @dataclass(frozen=True)
 class NtcConfig:
-    """The architecture. Args: channels at 1/4, 1/8 and 1/16 resolution, of y, of z; anchors of the quality axis."""
+    """The architecture.
+
+    Args:
+      width4, width8, width16:    channels at 1/4, 1/8 and 1/16 resolution.
+      hidden4, hidden8, hidden16: channels inside their residual blocks.
+      blocks8, blocks16:          how many of these.
+      latent, side:               channels of y and of z.
+      hyper, hyper_out, context:  channels inside h_a and h_s, at the end of h_s, and inside ctx.
+      slices:                     channels of y in each slice, in coding order.
+      anchors:                    of the quality axis.
+      lambda_min, lambda_max:     at quality 0 and 1.
+    """
 
     width4: int = 64
     width8: int = 128
@@ -60,9 +73,21 @@ class NtcConfig:
     hyper: int = 96
     hyper_out: int = 128
     side: int = 64
+    context: int = 64
+    slices: tuple[int, ...] = (16, 32, 48, 64)
     anchors: int = 9
     lambda_min: float = 1e-4
     lambda_max: float = 0.06
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slices", tuple(self.slices))  # lists from YAML and JSON
+        if sum(self.slices) != self.latent or min(self.slices) < 1:
+            raise ValueError(f"slices must sum to latent = {self.latent}, got {self.slices}")
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """First channel and end of each slice."""
+        ends = list(accumulate(self.slices))
+        return list(zip([0, *ends[:-1]], ends, strict=True))
 
     def lagrangian(self, quality: float) -> float:
         """Lambda of R [bpp] + lambda * MSE [0..255 scale] that a quality in 0..1 stands for (log-linear)."""
@@ -146,7 +171,7 @@ class HyperAnalysis(keras.layers.Layer):
 
 
 class HyperSynthesis(keras.layers.Layer):
-    """h_s: z_hat [B,h/4,w/4,side] -> mu, raw scale, each [B,h,w,latent].
+    """h_s: z_hat [B,h/4,w/4,side] -> mu, raw scale, each [B,h,w,latent], and features [B,h,w,hyper_out] for ctx.
 
     Convolutions, biases that depend on the quality and leaky ReLU with slope 1/8, and nothing else: the codec runs it
     in exact fixed-point arithmetic (``linksim.codec.hyper``), where encoder and decoder cannot disagree.
@@ -165,12 +190,35 @@ class HyperSynthesis(keras.layers.Layer):
         self.bias2 = Anchored(f"{name}.bias2", k, 2 * cfg.latent)
 
     def call(self, z_hat, phi):
-        """z_hat, phi [B,K] -> mu, raw."""
+        """z_hat, phi [B,K] -> mu, raw, features."""
         h = leaky(depth_to_space(self.up0(z_hat) + self.bias0(phi), 2))
         h = leaky(self.conv0(h))
         h = leaky(depth_to_space(self.up1(h) + self.bias1(phi), 2))
         h = leaky(self.conv1(h))
-        return ops.split(self.out(h) + self.bias2(phi), 2, axis=-1)
+        mu, raw = ops.split(self.out(h) + self.bias2(phi), 2, axis=-1)
+        return mu, raw, h
+
+
+class Context(keras.layers.Layer):
+    """ctx: slices already decoded -> what to add to mu and the raw scale of the next. Nothing at the start.
+
+    Runs in fixed point in the codec, like h_s.
+    """
+
+    def __init__(self, cfg: NtcConfig, name: str = "ctx") -> None:
+        super().__init__(name=name)
+        c = cfg.context
+        self.past, self.features, self.out = [], [], []
+        for i, (start, end) in enumerate(cfg.bounds()):
+            if i:
+                self.past.append(conv(f"{name}.past{i}", start, c, 3))
+                self.features.append(conv(f"{name}.features{i}", cfg.hyper_out, c, 1))
+                self.out.append(conv(f"{name}.out{i}", c, 2 * (end - start), 1, scale=0.0))
+
+    def call(self, past, features, index: int):
+        """Before slice ``index`` >= 1: past [B,h,w,sum of the slices before], in units of y; features of h_s."""
+        h = leaky(self.past[index - 1](past) + self.features[index - 1](features))
+        return ops.split(self.out[index - 1](h), 2, axis=-1)
 
 
 def straight_through(x):
@@ -189,6 +237,7 @@ class NtcNet(keras.Model):
         self.g_s = Synthesis(cfg)
         self.h_a = HyperAnalysis(cfg)
         self.h_s = HyperSynthesis(cfg)
+        self.ctx = Context(cfg)
         # at high rate a uniform step of 5.1 / sqrt(lambda) is best for an orthonormal transform; y is in units of
         # 1/255 of that, to which the training start adds the size of each principal component
         lagrangians = [cfg.lagrangian(i / (k - 1)) for i in range(k)]
@@ -204,7 +253,7 @@ class NtcNet(keras.Model):
     @property
     def parts(self) -> dict[str, keras.layers.Layer]:
         """Name -> layer, in a fixed order."""
-        names = ("g_a", "g_s", "h_a", "h_s", "gain", "ungain", "gain_z", "ungain_z", "prior")
+        names = ["g_a", "g_s", "h_a", "h_s", "ctx", "gain", "ungain", "gain_z", "ungain_z", "prior"]
         return {name: getattr(self, name) for name in names}
 
     def basis(self, quality):
@@ -216,11 +265,26 @@ class NtcNet(keras.Model):
         y = self.g_a(x / 255.0 - 0.5, phi)
         return y, self.h_a(y, phi) * ops.exp(self.gain_z(phi))
 
-    def quantities(self, z_hat, phi):
-        """z_hat -> mu, sigma of u = y gain(q), in quantisation steps."""
-        mu, raw = self.h_s(z_hat * ops.exp(self.ungain_z(phi)), phi)
+    def quantise(self, u, z_hat, phi):
+        """Slice by slice: rounded residuals and what they were rounded around.
+
+        Args:    u [B,h,w,latent], in quantisation steps; z_hat; phi [B,K].
+        Returns: residual (integers, with the gradient of u - mu), mu, sigma, each like u.
+        """
+        mean, raw, features = self.h_s(z_hat * ops.exp(self.ungain_z(phi)), phi)
         gain = ops.exp(self.gain(phi))
-        return mu * gain, SCALE_MIN + ops.exp(ops.minimum(raw, RAW_MAX)) * gain
+        past: list = []
+        residuals, means, sigmas = [], [], []
+        for i, (start, end) in enumerate(self.cfg.bounds()):
+            m, r, g = (t[..., start:end] for t in (mean, raw, gain))
+            if i:
+                more = self.ctx(ops.concatenate(past, -1), features, index=i)
+                m, r = m + more[0], r + more[1]
+            means.append(m * g)
+            sigmas.append(SCALE_MIN + ops.exp(ops.minimum(r, RAW_MAX)) * g)
+            residuals.append(straight_through(u[..., start:end] - means[-1]))
+            past.append((residuals[-1] + means[-1]) / g)
+        return tuple(ops.concatenate(parts, -1) for parts in (residuals, means, sigmas))
 
     def synthesise(self, u_hat, phi):
         """u_hat -> x_hat [B,H,W,3] on the 0..255 scale, not clipped."""
@@ -236,8 +300,7 @@ class NtcNet(keras.Model):
         y, z = self.analyse(x, phi)
         u = y * ops.exp(self.gain(phi))
         z_hat = straight_through(z)
-        mu, sigma = self.quantities(z_hat, phi)
-        residual = straight_through(u - mu)
+        residual, mu, sigma = self.quantise(u, z_hat, phi)
         x_hat = self.synthesise(residual + mu, phi)
         bits_u = gaussian_bits(residual if noise_u is None else u - mu + noise_u, sigma)
         bits_z = self.prior(z_hat if noise_z is None else z + noise_z, phi)

@@ -33,10 +33,10 @@ from linksim.types import BlockPlan
 from linksim.units import n0_from_es_n0_db
 
 # Bits of the code block. Most useful first, so that a table cut short serves too.
-SIZES = (1000, 160, 8216, 3840, 64, 3900, 400, 2400)
+SIZES = (1000, 160, 8216, 3840, 64, 280, 3900, 400, 2400)
 MIN_ERRORS = 100
 SEARCH_BLOCKS = 128
-MAX_SYMBOLS = 16384  # of a block: no frame of interest is longer
+MAX_SYMBOLS = 20_000  # of a block: no frame of interest is longer
 LOW_RATE_SYMBOLS = 3_000_000  # spent at most on the count near 1e-3
 
 
@@ -83,12 +83,15 @@ def plan_of_size(code: Ldpc5G, mcs: Mcs, block_bits: int) -> tuple[BlockPlan, La
     return (plan, block) if fits and symbols <= MAX_SYMBOLS else None
 
 
-def measure(mcs: Mcs, size: int) -> dict[str, Any] | None:
-    """The waterfall of one MCS at one size, as counts; None where there is no such block."""
+def measure(mcs: Mcs, size: int) -> dict[str, Any]:
+    """The waterfall of one MCS at one size, as counts.
+
+    Raises: BudgetError: if there is no such block.
+    """
     code = Ldpc5G()
     planned = plan_of_size(code, mcs, size)
     if planned is None:
-        return None
+        raise BudgetError(f"{mcs.name} makes no single code block of about {size} bits")
     plan, block = planned
     seed = Seed.root(38214).child(mcs.name, size)
     points: list[tuple[float, int, int]] = []
@@ -158,7 +161,7 @@ def _find_waterfall(
             sign, step = -sign, max(0.7 * step, 0.05)
 
 
-def _task(index: int, size: int) -> dict[str, Any] | None:
+def _task(index: int, size: int) -> dict[str, Any]:
     return measure(TABLE[index], size)
 
 
@@ -193,13 +196,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     entries = json.loads(args.out.read_text())["entries"] if args.out.is_file() else []
-    done = {(e["mcs"], e["size"]) for e in entries}
-    tasks = [(i, s) for s in args.sizes for i in args.mcs if (TABLE[i].name, s) not in done]
+    done = {(e["mcs"], e["block_bits"]) for e in entries}
+    tasks = []
+    for size in args.sizes:
+        for mcs in (TABLE[i] for i in args.mcs):
+            planned = plan_of_size(Ldpc5G(), mcs, size)
+            block = (mcs.name, planned[1].block_bits) if planned else None
+            if block and block not in done:  # two sizes may come to one block
+                done.add(block)
+                tasks.append((mcs.index, size))
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(_task, *task) for task in tasks]):
             entry = future.result()
-            if entry is None:
-                continue
             entries.append(entry)
             _save(args.out, entries)
             near = min(entry["points"], key=lambda p: abs(np.log(max(p[1], 0.1) / p[2] / 0.01)))

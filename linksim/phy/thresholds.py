@@ -4,17 +4,20 @@ The counts are (errors, blocks) of single code blocks at a few sizes of every MC
 as a straight line of the probit of the block error rate against Es/N0 [dB]; its middle is kept as the gap to the
 capacity of the complex Gaussian channel at the same efficiency, its width as the dB of one probit. Between sizes of one
 base graph both go linearly over 1 / sqrt(K'), as the normal approximation of finite block lengths has it (Polyanskiy,
-Poor & Verdu 2010), and on beyond the smallest and largest size. A transport block of C code blocks fails when any of
-them does.
+Poor & Verdu 2010), and on beyond the smallest and largest size. Between MCSs of one modulation they go linearly over
+the rate A / G, which is not the MCS's own where a block is rounded, least of all at the smallest size of 24 bits. A
+transport block of C code blocks fails when any of them does.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,10 @@ Counts = Sequence[tuple[float, int, int]]  # Es/N0 [dB], errors, blocks
 
 _MODEL_ERROR = 0.05  # probit; the straight line is no better than this, so no single count rules it
 _MIN_WIDTH_DB = 0.02
+
+# SciPy would do both, and take longer to import than everything else that `linksim check` needs.
+_NORMAL = NormalDist()
+_erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -71,12 +78,10 @@ def fit(points: Counts) -> tuple[float, float]:
     Returns: Es/N0 [dB] at block error rate 1/2, and the width [dB per probit].
     Raises:  ValueError: without two points where some, but not all, blocks failed, the error rate falling.
     """
-    from scipy.special import ndtri
-
     snr, errors, blocks = np.array(points, float).T
     usable = (errors > 0) & (errors < blocks)
     rate = errors[usable] / blocks[usable]
-    probit = -ndtri(rate)  # grows with SNR
+    probit = np.array([-_NORMAL.inv_cdf(r) for r in rate])  # grows with SNR
     density = np.exp(-(probit**2) / 2) / np.sqrt(2 * np.pi)
     spread = np.sqrt(rate * (1 - rate) / blocks[usable]) / density  # of the probit: delta method
     slope = start = 0.0
@@ -116,27 +121,35 @@ def _waterfall(sizes: list[dict[str, Any]]) -> Waterfall:
     return Waterfall(shortness, gaps, widths)
 
 
-def transport_block_error_rate(
-    es_n0_db: np.ndarray, block: Layout, target_rate: float
-) -> np.ndarray:
-    """Probability that a transport block fails on AWGN.
+@lru_cache(maxsize=8192)
+def waterfall(block: Layout) -> tuple[float, float]:
+    """Es/N0 [dB] at which half of a transport block's code blocks fail, and the width [dB per probit].
 
-    A rate that is not in the table takes the gap of the nearest one measured with the same modulation and base graph.
+    Raises: ValueError: if nothing was measured with this modulation and base graph.
+    """
+    found = _waterfalls().get((block.num_bits_per_symbol, block.base_graph))
+    if found is None:
+        raise ValueError(
+            f"no measured error rates for {block.num_bits_per_symbol} bits a symbol on base graph {block.base_graph}; "
+            "use an entry of linksim.phy.mcs.TABLE"
+        )
+    rates = sorted(found)
+    shapes = np.array([found[rate].at(block.block_bits) for rate in rates])
+    rate = block.info_bits / sum(block.lengths)
+    gap, width = (float(np.interp(rate, rates, column)) for column in shapes.T)
+    symbols = sum(block.lengths) / block.num_bits_per_symbol / block.num_code_blocks
+    return gap + capacity_db(block.block_bits / symbols), width
+
+
+def transport_block_error_rate(es_n0_db: np.ndarray, block: Layout) -> np.ndarray:
+    """Probability that a transport block fails on AWGN.
 
     Args:    es_n0_db [...], dB.
     Returns: [...] float64.
     Raises:  ValueError: if nothing was measured with this modulation and base graph.
     """
-    from scipy.special import log_ndtr
-
-    rates = _waterfalls().get((block.num_bits_per_symbol, block.base_graph))
-    if rates is None:
-        raise ValueError(
-            f"no measured error rates for {block.num_bits_per_symbol} bits a symbol on base graph {block.base_graph}; "
-            "use an entry of linksim.phy.mcs.TABLE"
-        )
-    gap, width = rates[min(rates, key=lambda r: abs(r - target_rate))].at(block.block_bits)
-    symbols = sum(block.lengths) / block.num_bits_per_symbol / block.num_code_blocks
-    middle = gap + capacity_db(block.block_bits / symbols)
-    arrives = log_ndtr((np.asarray(es_n0_db, float) - middle) / width)
-    return -np.expm1(block.num_code_blocks * arrives)
+    middle, width = waterfall(block)
+    probit = (np.asarray(es_n0_db, float) - middle) / width
+    block_fails = np.asarray(_erfc(probit / math.sqrt(2)), float) / 2
+    with np.errstate(divide="ignore"):
+        return -np.expm1(block.num_code_blocks * np.log1p(-block_fails))

@@ -101,7 +101,7 @@ def layout(
     """The transport block that 5G sends on ``num_symbols`` resource elements.
 
     Args:   info_bits: A; by default the size of 38.214.
-    Raises: BudgetError: if the smallest block does not fit at a code rate up to 0.95.
+    Raises: BudgetError: if the smallest block does not fit at a code rate up to 0.95, or could not be decoded.
     """
     coded = num_symbols * num_bits_per_symbol
     size = (
@@ -134,6 +134,11 @@ def layout(
     z = next(z for z in _LIFTING if columns * z >= block_bits)
     low, extra = divmod(num_symbols, blocks)
     lengths = tuple(num_bits_per_symbol * (low + (r >= blocks - extra)) for r in range(blocks))
+    if min(lengths) < block_bits + z:
+        # Two columns are never sent, so less than three of parity leave iterative decoding stuck even without noise.
+        raise BudgetError(
+            f"{coded} coded bits are too few for a block of {size} bits at any SNR; lower the code rate or raise cbr"
+        )
     return Layout(size, crc, graph, blocks, block_bits, z, lengths, num_bits_per_symbol)
 
 

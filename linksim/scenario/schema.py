@@ -237,7 +237,9 @@ class Stop(_Strict):
     """When a point has seen enough images."""
 
     max_failed: int | None = Field(
-        default=None, ge=1, description="stop a point after this many failed images; null: never"
+        default=None,
+        ge=1,
+        description="stop a point after this many failed frames (image x realisation); null: never",
     )
     min_images: int = Field(default=0, ge=0, description="but not before this many images")
 

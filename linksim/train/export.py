@@ -65,7 +65,7 @@ def validation(folder: Path, step: int) -> list[dict[str, float]]:
     return [row for row in rows if steps and row["step"] == max(steps)]
 
 
-def export(config: TrainConfig, base: Path, name: str, target: Path) -> Path:
+def export(config: TrainConfig, base: Path, name: str, target: Path, history: str = "") -> Path:
     """Write ``target/name.npz`` and ``name.json`` from a run's last checkpoint (its moving average).
 
     Args:
@@ -73,6 +73,7 @@ def export(config: TrainConfig, base: Path, name: str, target: Path) -> Path:
       base:   folder that its relative paths start from.
       name:   of the weights.
       target: folder to write to.
+      history: what went before this run (of the weights it started from), for the card.
     Returns: the path of the weights.
     Raises: MissingAssetError: no checkpoint. ComponentError: too large, or not finite.
     """
@@ -104,6 +105,7 @@ def export(config: TrainConfig, base: Path, name: str, target: Path) -> Path:
         "command": "python -m linksim.train RECIPE.yaml",
         "recipe": recipe,
         "started_from": Path(config.start_from).name if config.start_from else None,
+        "history": history,
         "data": [{"path": s.path, "sha256": digest(s)} for s in (*config.train, config.validation)],
         "validation": validation(base / config.output, step),
         "validation_note": f"first {config.validation_images} images of {config.validation.path}; bpp estimated with "
@@ -125,11 +127,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--to", type=Path, default=SHIPPED, help="folder (default: the shipped weights)"
     )
+    parser.add_argument("--history", default="", help="what went before this run, for the card")
     given = parser.parse_args(arguments)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        path = export(load_config(given.config), given.config.parent, given.name, given.to)
+        path = export(
+            load_config(given.config), given.config.parent, given.name, given.to, given.history
+        )
     except LinksimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

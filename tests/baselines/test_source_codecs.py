@@ -164,9 +164,9 @@ def test_other_codecs_make_nothing_of_a_prefix(name: str, photos: np.ndarray) ->
     assert one(CODECS[name], packet.data, ok=False) == (None, Status.FAILED)
 
 
-def test_no_packet_is_a_failure() -> None:
+def test_no_packet_is_an_outage_and_an_empty_one_a_failure() -> None:
     decoded = Jpeg().decode(Delivered(((), (b"",)), ((), (True,))))
-    assert decoded == Decoded((None, None), (Status.FAILED, Status.FAILED))
+    assert decoded == Decoded((None, None), (Status.OUTAGE, Status.FAILED))
 
 
 def test_a_picture_of_another_size_than_its_header_says_is_refused(photos: np.ndarray) -> None:

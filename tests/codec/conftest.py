@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pictures_small import pictures
 
 SMALL = {"width4": 8, "width8": 8, "width16": 16, "hidden4": 8, "hidden8": 8, "hidden16": 8}
-SMALL |= {"blocks8": 1, "latent": 48, "hyper": 16, "hyper_out": 16, "side": 8}
+SMALL |= {"blocks8": 1, "latent": 48, "hyper": 16, "hyper_out": 16, "side": 8, "context": 8}
+SMALL |= {"slices": [8, 40]}
 
 
 def write_small(folder: Path, name: str, seed: int) -> str:
@@ -22,6 +24,9 @@ def write_small(folder: Path, name: str, seed: int) -> str:
     keras.utils.set_random_seed(seed)
     net = NtcNet(NtcConfig(**SMALL))
     start_from_patches(net, pictures(24, 64, 64, seed=7))
+    rng = np.random.default_rng(seed)
+    for out in net.ctx.out:  # zeros at the start
+        out.kernel.assign(rng.normal(0, 0.1, out.kernel.shape).astype(np.float32))
     path = folder / f"{name}.npz"
     write_bundle(path, gather(net), {"name": name, "network": "ntc", "architecture": SMALL})
     return str(path)

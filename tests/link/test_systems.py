@@ -36,15 +36,17 @@ def _codec():
             return self.least
 
         def encode(self, images, budget_bits):
-            rng = np.random.default_rng(0)
             return Packets(
                 tuple(
-                    (Packet(bytes([int(i[0, 0, 0])]) + rng.bytes(int(b) // 8 - 1), 1),)
-                    if b >= self.least
+                    (self._packet(int(image[0, 0, 0]), int(bits) // 8),)
+                    if bits >= self.least
                     else ()
-                    for i, b in zip(images, budget_bits, strict=True)
+                    for image, bits in zip(images, budget_bits, strict=True)
                 )
             )
+
+        def _packet(self, level, size):
+            return Packet(bytes([level]) + np.random.default_rng(level).bytes(size - 1), 1)
 
         def decode(self, delivered: Delivered):
             images, status = [], []

@@ -74,6 +74,7 @@ def test_loader_refuses_other_graphs(tmp_path: Path) -> None:
 @pytest.fixture
 def weights_present(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fid.assets, "locate", lambda name: Path("present"))
+    monkeypatch.setattr(fid.assets, "verified", lambda name: Path("present"))
 
 
 @pytest.mark.usefixtures("weights_present")

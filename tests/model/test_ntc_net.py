@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import norm
 
 SMALL = {"width4": 8, "width8": 8, "width16": 16, "hidden4": 8, "hidden8": 8, "hidden16": 8}
-SMALL |= {"blocks8": 1, "latent": 32, "hyper": 16, "hyper_out": 16, "side": 8}
+SMALL |= {"blocks8": 1, "latent": 32, "hyper": 16, "hyper_out": 16, "side": 8, "context": 8}
+SMALL |= {"slices": [8, 8, 16]}
 
 
 @pytest.fixture(scope="module")

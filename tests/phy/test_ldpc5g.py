@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from linksim import registry
+from linksim.errors import BudgetError
 from linksim.phy import modem
 from linksim.phy import transport_block as tb
 from linksim.phy.ldpc5g import Ldpc5G
@@ -59,6 +60,23 @@ def test_a_code_word_with_a_wrong_crc_is_refused():
     np.testing.assert_array_equal(decoded, pieces[:, : PLAN.info_bits])
     assert not ok.any()
     assert good[0] == 0
+
+
+@pytest.mark.parametrize("order", [2, 4, 6, 8])
+def test_whatever_is_planned_arrives_without_noise(order):
+    """Short blocks at rates near 1 are where decoding could stall: such plans must be refused."""
+    planned = 0
+    for symbols in range(8, 140, 7):
+        for rate in (0.75, 0.84, 0.885, 0.926):
+            try:
+                plan = CODE.plan(symbols, order, rate)
+            except BudgetError:
+                continue
+            planned += 1
+            bits = np.random.default_rng(symbols).integers(0, 2, (4, plan.info_bits), np.uint8)
+            _, ok, _ = CODE.decode(8 * CODE.encode(bits, plan).astype(np.float32) - 4, plan)
+            assert ok.all(), plan
+    assert planned > 10
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])

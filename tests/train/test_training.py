@@ -20,7 +20,8 @@ from linksim.train.data import Mixture, digest, load
 from linksim.train.loop import prepare, rate_at
 
 SMALL = {"width4": 8, "width8": 8, "width16": 16, "hidden4": 8, "hidden8": 8, "hidden16": 8}
-SMALL |= {"blocks8": 1, "latent": 32, "hyper": 8, "hyper_out": 8, "side": 8}
+SMALL |= {"blocks8": 1, "latent": 32, "hyper": 8, "hyper_out": 8, "side": 8, "context": 8}
+SMALL |= {"slices": [8, 8, 16]}
 
 
 def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
