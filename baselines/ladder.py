@@ -176,6 +176,7 @@ class LadderCodec(ABC):
                 Exception
             ):  # damage takes many forms in other people's decoders; all of them mean no picture
                 return None
+            image = image.copy()  # a crop would hold its padded picture, beyond the cache's bound
             _pictures.put(key, image, image.nbytes)
         return image.copy()
 

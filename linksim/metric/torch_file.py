@@ -12,6 +12,7 @@ import math
 import pickle
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -115,9 +116,11 @@ class _Unpickler(pickle.Unpickler):
 def _unpickler(file: BinaryIO) -> _Unpickler:
     """For the pickle at the file's position, which has been looked through."""
     start = file.tell()
-    for opcode, argument, _ in pickletools.genops(file):
-        if opcode.name.endswith("PUT") and isinstance(argument, int) and argument > _MAX_MEMO:
-            raise _Refused(f"it numbers an object {argument}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd escapes in damaged strings
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name.endswith("PUT") and isinstance(argument, int) and argument > _MAX_MEMO:
+                raise _Refused(f"it numbers an object {argument}")
     file.seek(start)
     return _Unpickler(file)
 
