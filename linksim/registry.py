@@ -218,6 +218,27 @@ def parameters(cls: type) -> dict[str, Any]:
     }
 
 
+def examples(cls: type, folder: Path) -> list[dict[str, Any]]:
+    """Parameter sets of a component that tests and documentation can use.
+
+    They come from the classmethod ``examples(folder)`` where the class has one; ``folder`` is an empty one where it may
+    write files that its parameters name.
+
+    Returns: one mapping per set; a single empty one where every parameter has a default.
+    Raises:  ComponentError: where a parameter has none and the class has no ``examples``.
+    """
+    given = getattr(cls, "examples", None)
+    if given is not None:
+        return [dict(example) for example in given(folder)]
+    needed = [n for n, v in parameters(cls).items() if v is inspect.Parameter.empty]
+    if needed:
+        raise ComponentError(
+            f"{cls.__module__}:{cls.__qualname__} needs {', '.join(needed)}; give it a classmethod "
+            "examples(folder) that returns parameter sets to test it with"
+        )
+    return [{}]
+
+
 def create(kind: str, spec: str | Mapping[str, Any], *, base: Path | None = None) -> Any:
     """Build a component from its scenario form.
 

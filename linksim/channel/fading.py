@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,11 @@ class Rayleigh:
 
     def __post_init__(self) -> None:
         _check_block(self.block_length)
+
+    @classmethod
+    def examples(cls, folder: Path) -> list[dict[str, Any]]:
+        """See registry.examples."""
+        return [{}, {"block_length": 7}]
 
     def __call__(self, x: np.ndarray, n0: float, seed: FrameSeeds) -> Received:
         """y = h x + w. See types.Channel."""
@@ -56,6 +63,11 @@ class Rician:
         if not -100 <= self.k_factor_db <= 100:
             raise ValueError(f"k_factor_db must be in -100..100 dB, got {self.k_factor_db}")
         _check_block(self.block_length)
+
+    @classmethod
+    def examples(cls, folder: Path) -> list[dict[str, Any]]:
+        """See registry.examples."""
+        return [{"k_factor_db": 6.0}, {"k_factor_db": -3.0, "block_length": 1}]
 
     @property
     def k_factor(self) -> float:

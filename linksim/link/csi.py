@@ -1,7 +1,9 @@
 """What the transmitter knows of the channel, the same for every system.
 
 A channel is deterministic in its seed and its fade does not depend on what is sent, so the fade that a frame will meet
-is read by sending silence with the frame's own seed. The fading law is drawn the same way, from seeds of its own.
+is read by sending silence with the frame's own seed and without noise. Where the receiver estimates, its pilots are
+noiseless then, so h is the truth (as far as declared impairments let it be); where it combines or equalises, h carries
+the fade all the same (``linksim.channel.laws``). The fading law is drawn the same way, from seeds of its own.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,11 @@ class Iid:
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
             raise ValueError(f"rate must be in [0, 1), got {self.rate}")
+
+    @classmethod
+    def examples(cls, folder: Path) -> list[dict[str, Any]]:
+        """See registry.examples."""
+        return [{"rate": 0.0}, {"rate": 0.1}, {"rate": 0.6}]
 
     @property
     def loss_rate(self) -> float:

@@ -1,24 +1,23 @@
-"""Every registered channel obeys the laws."""
+"""Every registered channel obeys the laws, with every set of parameters that it gives as an example."""
 
 import pytest
 
 from linksim import registry
-from linksim.channel.laws import check_channel
-
-PARAMETERS: dict[str, list[dict]] = {
-    "rayleigh": [{}, {"block_length": 7}],
-    "rician": [{"k_factor_db": 6.0}, {"k_factor_db": -3.0, "block_length": 1}],
-}
-CASES = [(n, p) for n in registry.entries("channels") for p in PARAMETERS.get(n, [{}])]
+from linksim.channel.laws import LAWS, check_channel, sizes
 
 
 def test_the_built_in_channels_are_there():
     assert {"ideal", "awgn", "rayleigh", "rician"} <= set(registry.entries("channels"))
 
 
-@pytest.mark.parametrize(("name", "parameters"), CASES, ids=str)
-def test_channel_obeys_the_laws(name, parameters):
-    channel = registry.create("channels", {"name": name, **parameters})
-    results = check_channel(channel, frames=2500, symbols=48)
-    assert len(results) == 16
-    assert not [r for r in results if not r.passed]
+@pytest.mark.parametrize("name", registry.entries("channels"))
+def test_channel_obeys_the_laws(name, tmp_path):
+    examples = registry.examples(registry.find("channels", name).load(), tmp_path)
+    assert examples
+    for parameters in examples:
+        channel = registry.create("channels", {"name": name, **parameters})
+        frames, symbols = sizes(channel, None, None)
+        results = check_channel(channel, frames=frames * 5 // 8, symbols=symbols * 3 // 4)
+        assert [r.name for r in results] == list(LAWS), f"{parameters}: {results[0]}"
+        assert not [r for r in results if not r.passed], parameters
+        assert sum(r.applies for r in results) >= 9

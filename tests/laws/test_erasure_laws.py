@@ -1,5 +1,8 @@
 """Every registered packet loss process obeys the laws."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +11,16 @@ from hypothesis import strategies as st
 from linksim import registry
 from linksim.seeds import FrameSeeds
 
-PARAMETERS: dict[str, list[dict]] = {"iid": [{"rate": 0.0}, {"rate": 0.1}, {"rate": 0.6}]}
-CASES = [(n, p) for n in registry.entries("erasures") for p in PARAMETERS.get(n, [{}])]
+
+def _cases():
+    scratch = Path(tempfile.mkdtemp())  # kept for the session: examples may name files in it
+    for name, entry in registry.entries("erasures").items():
+        folder = scratch / name
+        folder.mkdir()
+        yield from ((name, example) for example in registry.examples(entry.load(), folder))
+
+
+CASES = list(_cases())
 
 
 def _make(case):

@@ -1,0 +1,1 @@
+"""The measurements behind :mod:`linksim.channel.laws`, by what they look at."""
