@@ -58,3 +58,7 @@ class ImageError(LinksimError, ValueError):
 
 class RunStateError(LinksimError):
     """A results folder in a state that does not allow what was asked."""
+
+
+class ClusterError(LinksimError):
+    """Workers that cannot be had: an address that does not answer, a package or program that is missing."""

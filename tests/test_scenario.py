@@ -616,6 +616,10 @@ def conforms(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
             good = value in rule
         elif word == "minimum":
             good = not isinstance(value, int | float) or value >= rule
+        elif word == "exclusiveMinimum":
+            good = not isinstance(value, int | float) or value > rule
+        elif word == "minProperties":
+            good = not isinstance(value, dict) or len(value) >= rule
         elif word == "maximum":
             good = not isinstance(value, int | float) or value <= rule
         elif word == "pattern":
@@ -636,8 +640,11 @@ def conforms(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
             rules = [rule for pattern, rule in patterns.items() if re.search(pattern, key)]
             if key in schema.get("properties", {}):
                 rules.append(schema["properties"][key])
-            if not rules and schema.get("additionalProperties") is False:
+            others = schema.get("additionalProperties")
+            if not rules and others is False:
                 return False
+            if not rules and isinstance(others, dict):
+                rules.append(others)
             if not all(conforms(item, rule, root) for rule in rules):
                 return False
     return True

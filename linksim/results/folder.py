@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,15 +124,15 @@ class RunFolder:
                 complete.add(info.cell)
         return complete
 
-    def num_failed(self, cell: str) -> int:
-        """Frames of a cell that failed or were in outage."""
+    def columns(self, cell: str, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Columns of a cell's rows, those of ``names`` that it has. Raises RunStateError: if it cannot be read."""
         try:
-            arrow = parts.read(self._part(cell), ["failed"])
+            arrow = parts.read(self._part(cell), names)
         except (DamagedPartError, FileNotFoundError) as error:
             raise RunStateError(
                 f"{self._part(cell)} cannot be read: {error}; run again to redo it"
             ) from None
-        return sum(arrow.column("failed").to_pylist())
+        return arrow.to_pydict()
 
     def write(
         self,
@@ -184,11 +184,15 @@ class RunFolder:
         """Keep a picture [H, W, 3] uint8 for the grid; ``point`` is a point's id or "original"."""
         from PIL import Image
 
-        self._must_write()
         buffer = BytesIO()
         Image.fromarray(np.asarray(image, np.uint8), "RGB").save(buffer, "png")
+        self.write_png(point, item, buffer.getvalue())
+
+    def write_png(self, point: str, item: int, png: bytes) -> None:
+        """The same of a picture that is a PNG already."""
+        self._must_write()
         with guarded(self.path, f"write picture {item} of point {point} to"):
-            write_atomically(self.picture(point, item), buffer.getvalue())
+            write_atomically(self.picture(point, item), png)
 
     def picture(self, point: str, item: int) -> Path:
         """Where the picture of image number ``item`` at a point is, or would be."""
@@ -197,7 +201,7 @@ class RunFolder:
     def finish(
         self,
         *,
-        cells: Sequence[str],
+        cells: Sized,
         failed_points: Sequence[tuple[str, str]] = (),
         seconds: float | None = None,
     ) -> None:

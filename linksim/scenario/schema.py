@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from linksim import registry
 from linksim.scenario import sweep
@@ -177,6 +177,34 @@ def _grid_numbers(value: Any) -> Any:
     return None if value is None else sweep.expand(value)
 
 
+ERROR_RATE = "error-rate"  # beside the metrics, in stop.ci_width
+MIN_FOR_WIDTH = 10  # images; the spread of fewer says little
+_WIDTHS = {
+    "anyOf": [
+        {
+            "type": "object",
+            "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+            "minProperties": 1,
+        },
+        {"type": "null"},
+    ]
+}
+
+
+def _widths(value: Any) -> dict[str, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"must map metrics to widths, such as {{psnr: 0.2}}, got {value!r}")
+    found = {}
+    for name, width in value.items():
+        try:
+            found[str(name)] = sweep.positive(width)
+        except (SweepError, ValueError) as problem:
+            raise SweepError(str(problem), str(name)) from problem
+    return found
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -234,14 +262,37 @@ class Axes(_Strict):
 
 
 class Stop(_Strict):
-    """When a point has seen enough images."""
+    """When a point has seen enough images; looked at after each cell, in the order of the images.
+
+    It ends at the first of: ``max_images`` seen; ``max_failed`` failed; every interval of ``ci_width`` narrow enough.
+    The last two wait for ``min_images``.
+    """
 
     max_failed: int | None = Field(
         default=None,
         ge=1,
-        description="stop a point after this many failed frames (image x realisation); null: never",
+        description="stop a point after this many failed images (in any realisation); null: never",
+    )
+    max_images: int | None = Field(
+        default=None, ge=1, description="stop a point after this many images; null: see all"
+    )
+    ci_width: Annotated[
+        dict[str, float] | None, BeforeValidator(_widths), WithJsonSchema(_WIDTHS)
+    ] = Field(
+        default=None,
+        description="stop a point when the 95 % confidence interval of each metric named here (of its mean over images, "
+        f"in the metric's unit) is at most this wide, from {MIN_FOR_WIDTH} images on; {ERROR_RATE}: the share of frames "
+        "that fail, 0..1. Such as {psnr: 0.2, error-rate: 0.02}",
     )
     min_images: int = Field(default=0, ge=0, description="but not before this many images")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Stop:
+        if self.max_images is not None and self.min_images > self.max_images:
+            raise ValueError(
+                f"stop.min_images is {self.min_images}, above stop.max_images, {self.max_images}; lower it"
+            )
+        return self
 
 
 class Grid(_Strict):

@@ -15,7 +15,7 @@ from linksim.scenario import systems
 from linksim.scenario.components import Locate, absolute, check, component_class, identity
 from linksim.scenario.document import Document, KeyPath
 from linksim.scenario.point import Point, digest
-from linksim.scenario.schema import Figures, ScenarioFile, Stop
+from linksim.scenario.schema import ERROR_RATE, Figures, ScenarioFile, Stop
 from linksim.scenario.sweep import SweepError, anything, expand
 from linksim.scenario.systems import SystemEntry
 
@@ -117,6 +117,12 @@ class Scenario:
                 raise self._document.error(str(problem), ("metrics", i)) from problem
             if name in self.metrics[:i]:
                 raise self._document.error(f"{name!r} is given twice; keep one", ("metrics", i))
+        for name in self.stop.ci_width or ():
+            if name not in (*self.metrics, ERROR_RATE):
+                raise self._document.error(
+                    f"{name!r} is not a metric of this scenario; {registry.nearest(name, [*self.metrics, ERROR_RATE])}",
+                    ("stop", "ci_width", name),
+                )
 
     def _images(self) -> dict[str, Any]:
         written = dict(self._form.images)
@@ -414,6 +420,9 @@ class Scenario:
             for k, v in self.resolved().items()
             if k not in ("name", "description", "batch", "figures")
         }
+        # Rules that came later count where they are used alone: the digests of older scenarios stay.
+        later = ("max_images", "ci_width")
+        parts["stop"] = {k: v for k, v in parts["stop"].items() if v is not None or k not in later}
         pictures = self.figures.grid and self.figures.grid.model_dump(mode="json")
         points = [point.id for point in self.points()]  # they hash the content of plug-in files
         return digest([parts, pictures, points], 16)

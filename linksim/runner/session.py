@@ -1,0 +1,100 @@
+"""A run from its beginning to its end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from linksim.errors import ScenarioError
+from linksim.results import RunFolder
+from linksim.runner.ahead import preflight
+from linksim.runner.board import Board, Progress
+from linksim.runner.cell import Bench, Order
+from linksim.runner.components import Components
+from linksim.runner.images import open_metrics, open_source, shards
+from linksim.runner.manifest import manifest
+from linksim.runner.serial import run_here
+from linksim.runner.stopping import needs
+from linksim.scenario import Point, Scenario
+
+
+@dataclass
+class RunSummary:
+    """What a run did.
+
+    ``failed`` holds (point, reason) of the points that could not be simulated, ``absent_metrics`` why a metric was not
+    computed (tables say it too), ``notes`` what else people should know.
+    """
+
+    folder: Path
+    num_points: int
+    num_cells: int
+    num_computed: int
+    seconds: float
+    failed: list[tuple[Point, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    absent_metrics: dict[str, str] = field(default_factory=dict)
+
+
+def run(
+    scenario: Scenario,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    command: list[str] | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
+) -> RunSummary:
+    """Run or resume a scenario.
+
+    Args:
+      out:      results folder; one that holds this scenario is resumed.
+      progress: called with (cells done, cells in all, what is under way).
+      command:  recorded in run.json.
+      workers:  processes to use: 1 is this one alone; more are started on this machine, or as jobs of ``cluster``.
+      cluster:  None; "slurm"; or the address of a Dask scheduler, whose workers are used.
+    Raises:
+      ScenarioError: if no point can be run; RunStateError: if the folder holds something else or the disk is full;
+      ClusterError: if the workers cannot be had.
+    """
+    started = time.perf_counter()
+    source = open_source(scenario)
+    parts = Components(scenario.folder)
+    runnable, failed = preflight(scenario, source, parts)
+    of_images, of_sets, absent = open_metrics(scenario.metrics)
+    for column in needs(scenario.stop):
+        name = column.removeprefix("metric_")
+        if name != column and name not in of_images:
+            why = absent.get(name, "it is not a metric of single images")
+            raise ScenarioError(
+                f"cannot be watched: {why}", file=scenario.file, key=f"stop.ci_width.{name}"
+            )
+    cut = shards(source, scenario.batch)
+    extractors = list(dict.fromkeys(m.extractor for m in of_sets.values()))
+    names = [*of_images, *(f"features:{m.extractor}" for m in of_sets.values())]
+    order = Order.of(scenario, [*of_images, *of_sets])
+
+    summary = RunSummary(out, len(scenario.points()), len(runnable) * len(cut), 0, 0.0, failed)
+    summary.absent_metrics = absent
+    about = manifest(scenario, source, command, absent, parts)
+    with RunFolder.create_or_open(out, about) as folder:
+        board = Board(scenario, runnable, cut, names, extractors, folder)
+        if workers == 1 and cluster is None:
+            run_here(board, Bench(order, source), progress)
+        else:
+            from linksim.runner.parallel import run_on_workers  # imports Dask
+
+            summary.notes += run_on_workers(board, order, workers, cluster, progress)
+        failed += [(runnable[p], board.broken[p]) for p in sorted(board.broken)]
+        summary.num_computed = board.num_computed
+        summary.notes += folder.notes
+        folder.finish(
+            cells=range(board.total),
+            failed_points=[(point.id, why) for point, why in failed],
+            seconds=time.perf_counter() - started,
+        )
+    if progress:
+        progress(summary.num_cells, summary.num_cells, "done")
+    summary.seconds = time.perf_counter() - started
+    return summary
