@@ -45,51 +45,18 @@ run in another order, to 1e-5 of the rms.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from linksim.channel.lawbook import fading, gradient, noise, sameness
-from linksim.channel.lawbook.bench import (
-    SNR_TOLERANCE_DB,
-    Bench,
-    Broken,
-    NotApplicable,
-    Outcome,
-    Z,
-)
+from linksim.channel.lawbook.bench import SNR_TOLERANCE_DB, Bench, Z
+from linksim.laws import LawResult, Outcome, measure
 from linksim.seeds import Seed
 from linksim.types import Channel
 
 __all__ = ["LAWS", "SNR_TOLERANCE_DB", "LawResult", "Z", "check_channel", "sizes"]
-
-
-@dataclass(frozen=True)
-class LawResult:
-    """One law, measured.
-
-    Args:
-      name:     the law.
-      passed:   whether it holds; true where it does not apply.
-      measured: the number measured, NaN where the law is a yes or no.
-      expected: what it should be, likewise.
-      text:     in words, with the tolerance or what was seen; or why the law does not apply.
-      applies:  whether the law says something about this channel.
-    """
-
-    name: str
-    passed: bool
-    measured: float
-    expected: float
-    text: str
-    applies: bool = True
-
-    @property
-    def verdict(self) -> str:
-        """ "passed", "FAILED" or "n/a"."""
-        return ("passed" if self.passed else "FAILED") if self.applies else "n/a"
 
 
 SHAPES = "shapes and dtypes"
@@ -107,7 +74,7 @@ LAWS: dict[str, Callable[[Bench], Outcome]] = {
     "without noise y is h x": noise.noiseless,
     "fade does not depend on x or n0": sameness.fade_of_input,
     "same seed, same output": sameness.same_seed,
-    "same output in another process": lambda bench: sameness.another_process(bench, None, None),
+    "same output in another process": sameness.another_process,
     "other seeds, other noise": sameness.other_seed,
     "batch invariance": sameness.batch,
     "order invariance": sameness.order,
@@ -152,8 +119,8 @@ def check_channel(
     """
     frames, symbols = sizes(channel, frames, symbols)
     n0 = 10 ** (-es_n0_db / 10)
-    bench = Bench(channel, frames, symbols, n0, Seed.root(seed).child("channel laws"))
-    first = _measure(SHAPES, sameness.shapes, bench)
+    bench = Bench(channel, frames, symbols, n0, Seed.root(seed).child("channel laws"), spec, base)
+    first = measure(SHAPES, lambda: sameness.shapes(bench))
     if not first.passed:
         return [first]  # the other laws would only repeat it
     wanted = set(LAWS if only is None else only)
@@ -161,22 +128,5 @@ def check_channel(
     for name, law in LAWS.items():
         if name not in wanted or name == SHAPES:
             continue
-        if name == "same output in another process":
-            results.append(_measure(name, lambda b: sameness.another_process(b, spec, base), bench))
-        else:
-            results.append(_measure(name, law, bench))
+        results.append(measure(name, partial(law, bench)))
     return results
-
-
-def _measure(name: str, law: Callable[[Bench], Outcome], bench: Bench) -> LawResult:
-    nan = math.nan
-    try:
-        passed, measured, expected, text = law(bench)
-    except NotApplicable as reason:
-        return LawResult(name, True, nan, nan, str(reason), applies=False)
-    except Broken as broken:
-        return LawResult(name, False, nan, nan, str(broken))
-    except Exception as error:  # a plug-in may raise anything; the table says what
-        said = " ".join(str(error).split())
-        return LawResult(name, False, nan, nan, f"raised {type(error).__name__}: {said}")
-    return LawResult(name, bool(passed), float(measured), float(expected), text)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from linksim.channel.received import fault
+from linksim.laws import Broken, NotApplicable
 from linksim.seeds import FrameSeeds, Seed
 from linksim.types import Received
 
@@ -17,16 +20,6 @@ Z = 4.0  # standard errors that a mean may be off: 1 in 16,000 for a channel tha
 SNR_TOLERANCE_DB = 0.05
 CALIBRATION_DB = 0.2  # of n0_eff where it holds estimation error or distortion
 ROUNDING = 1e-5  # of the rms: what float32 sums in another order may differ by
-
-Outcome = tuple[bool, float, float, str]  # passed, measured, expected, in words
-
-
-class Broken(Exception):
-    """A law that a channel breaks outright."""
-
-
-class NotApplicable(Exception):
-    """A law that says nothing about this channel, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +31,7 @@ class Bench:
       frames:  of the averages. symbols: of each frame.
       n0:      at which noise is measured.
       seed:    root of fades, noise and symbols.
+      spec:    what the registry builds the channel from, for another process; None: not known. base: its folder.
     """
 
     channel: Any
@@ -45,6 +39,8 @@ class Bench:
     symbols: int
     n0: float
     seed: Seed
+    spec: Mapping[str, Any] | None = None
+    base: Path | None = None
     kept: dict[float, tuple[np.ndarray, Received]] = field(default_factory=dict)
 
     # ------------------------------------------------------------------------------------- what it declares
@@ -124,11 +120,6 @@ class Bench:
         return np.abs(h[:, 0].astype(np.complex128)) ** 2
 
 
-def yes(passed: bool, text: str) -> Outcome:
-    """An outcome without a number."""
-    return passed, math.nan, math.nan, text
-
-
 def noise(received: Received, x: np.ndarray) -> np.ndarray:
     """w = y - h x. Returns: [B, S] complex128."""
     return received.y.astype(np.complex128) - received.h.astype(np.complex128) * x
@@ -145,6 +136,11 @@ def weight(received: Received, like: np.ndarray) -> np.ndarray:
     if not claimed.all():
         raise Broken("n0_eff is 0 where there is noise")
     return 1 / claimed
+
+
+def snr_tolerance_db(samples: int) -> float:
+    """How far a mean of so many noise powers may be off: 0.05 dB, or what chance does in a small check."""
+    return max(SNR_TOLERANCE_DB, 10 / math.log(10) * Z / math.sqrt(samples))
 
 
 def db(ratio: float) -> float:

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from linksim.channel.lawbook.bench import Bench, Broken, NotApplicable, Outcome, Z
+from linksim.channel.lawbook.bench import Bench, Z
+from linksim.laws import Broken, NotApplicable, Outcome
 
 OUTAGE_DB = -7.0  # a fade this far below the mean: 3 dB where the mean SNR is 10 dB
 _MAX_LAG = 2048

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from linksim.channel.lawbook.bench import Bench, Broken, NotApplicable, Outcome
+from linksim.channel.lawbook.bench import Bench
+from linksim.laws import Broken, NotApplicable, Outcome
 
 _FRAMES, _STEP, _TOLERANCE = 4, 1e-2, 1e-2
 

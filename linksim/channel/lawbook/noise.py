@@ -10,15 +10,14 @@ from linksim.channel.lawbook.bench import (
     CALIBRATION_DB,
     SNR_TOLERANCE_DB,
     Bench,
-    Broken,
-    NotApplicable,
-    Outcome,
     Z,
     db,
     noise,
     power,
+    snr_tolerance_db,
     weight,
 )
+from linksim.laws import Broken, NotApplicable, Outcome
 
 
 def average_gain(bench: Bench) -> Outcome:
@@ -41,8 +40,9 @@ def measured_snr(bench: Bench) -> Outcome:
     if measured == 0:
         raise Broken("there is no noise at all")
     off = db(bench.n0) - db(measured)
-    text = f"dB, off by {off:+.3f} (at most {SNR_TOLERANCE_DB})"
-    return abs(off) <= SNR_TOLERANCE_DB, -db(measured), -db(bench.n0), text
+    limit = snr_tolerance_db(x.size)
+    text = f"dB, off by {off:+.3f} (at most {limit:.2f})"
+    return abs(off) <= limit, -db(measured), -db(bench.n0), text
 
 
 def circular(bench: Bench) -> Outcome:
@@ -69,7 +69,7 @@ def calibrated(bench: Bench) -> Outcome:
     ratios = np.abs(noise(received, x)) ** 2 * weight(received, x)
     ratio = float(ratios.mean())
     if not bench.imperfect:
-        tolerance = 10 ** (SNR_TOLERANCE_DB / 10) - 1
+        tolerance = 10 ** (snr_tolerance_db(x.size) / 10) - 1
         text = f"mean of |y - h x|^2 / n0_eff (+-{tolerance:.3f})"
         return abs(ratio - 1) <= tolerance, ratio, 1.0, text
     # Errors of estimates are shared by a frame's symbols, so the frame is the sample.
@@ -86,7 +86,8 @@ def doubling(bench: Bench) -> Outcome:
     x, once = strict.sent(bench.n0)
     _, twice = strict.sent(2 * bench.n0)
     ratio = power(noise(twice, x)) / max(power(noise(once, x)), 1e-30)
-    return abs(ratio - 2) <= 0.03, ratio, 2.0, "ratio of noise powers (+-0.03)"
+    tolerance = max(0.03, 2 * Z * math.sqrt(2 / x.size))
+    return abs(ratio - 2) <= tolerance, ratio, 2.0, f"ratio of noise powers (+-{tolerance:.3f})"
 
 
 def noise_of_x(bench: Bench) -> Outcome:

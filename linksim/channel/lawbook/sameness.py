@@ -7,21 +7,13 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from linksim.channel.lawbook.bench import (
-    ROUNDING,
-    Bench,
-    Broken,
-    NotApplicable,
-    Outcome,
-    noise,
-    yes,
-)
+from linksim.channel.lawbook.bench import ROUNDING, Bench, noise
+from linksim.laws import Broken, NotApplicable, Outcome, yes
 from linksim.seeds import FrameSeeds
 from linksim.types import Received
 
@@ -143,14 +135,16 @@ def fingerprint(channel: Any, symbols: int, n0: float) -> str:
     return found.hexdigest()
 
 
-def another_process(bench: Bench, spec: Mapping[str, Any] | None, base: Path | None) -> Outcome:
+def another_process(bench: Bench) -> Outcome:
     """A fresh process, with other hashes of strings, gives the same bits: a run can be resumed anywhere."""
-    if spec is None:
+    if bench.spec is None:
         raise NotApplicable(
             "measured by `linksim check channel` alone, which can build the channel again"
         )
     here = fingerprint(bench.channel, bench.symbols, bench.n0)
-    arguments = json.dumps([dict(spec), str(base or Path.cwd()), bench.symbols, bench.n0])
+    arguments = json.dumps(
+        [dict(bench.spec), str(bench.base or Path.cwd()), bench.symbols, bench.n0]
+    )
     done = subprocess.run(
         [sys.executable, "-c", _ELSEWHERE, arguments],
         capture_output=True,
