@@ -57,7 +57,7 @@ def measure(name: str, law: Callable[[], Outcome]) -> LawResult:
         return LawResult(name, True, nan, nan, str(reason), applies=False)
     except Broken as broken:
         return LawResult(name, False, nan, nan, str(broken))
-    except Exception as error:  # a plug-in may raise anything; the table says what
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything; the table says what
         said = " ".join(str(error).split())
         return LawResult(name, False, nan, nan, f"raised {type(error).__name__}: {said}")
     return LawResult(name, bool(passed), float(measured), float(expected), text)

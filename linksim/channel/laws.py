@@ -89,7 +89,8 @@ LAWS: dict[str, Callable[[Bench], Outcome]] = {
 
 def sizes(channel: Channel, frames: int | None, symbols: int | None) -> tuple[int, int]:
     """Frames and symbols that a channel is measured with: 4,000 x 64, or 1,000 realisations of ``block_symbols``."""
-    block = int(getattr(channel, "block_symbols", 0) or 0)
+    block = getattr(channel, "block_symbols", None)
+    block = block if isinstance(block, int) and block > 0 else 0
     return frames or (1000 if block else 4000), symbols or max(block, 64)
 
 

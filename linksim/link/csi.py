@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from linksim.link import guard
 from linksim.link.system import LinkPoint
 from linksim.seeds import FrameSeeds, Seed
 from linksim.types import Channel, TxKnowledge
@@ -25,7 +26,7 @@ _CHUNK = 32
 def fades(channel: Channel, num_symbols: int, seed: FrameSeeds) -> np.ndarray:
     """Power gains |h|^2 that the frames will meet. Returns: [B, S] or [B, 1] float64."""
     silence = np.zeros((len(seed), num_symbols), np.complex64)
-    return np.abs(np.asarray(channel(silence, 0.0, seed).h, np.complex128)) ** 2
+    return np.abs(np.asarray(guard.send(channel, silence, 0.0, seed).h, np.complex128)) ** 2
 
 
 def effective_snr_db(gains: np.ndarray, snr_db: float) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from linksim.link import guard
 from linksim.packet import fragment
 from linksim.seeds import FrameSeeds
 from linksim.types import Delivered, ErasureProcess, Ledger, Packets
@@ -31,7 +32,7 @@ class PacketLink:
                  a packet of which nothing arrived is one that is not ok, and differs from an outage.
         """
         wire = [fragment.split([p.data for p in image], self.mtu) for image in packets.of]
-        lost = erasure([len(sent) for sent in wire], seeds)
+        lost = guard.lose(erasure, [len(sent) for sent in wire], seeds)
         joined = [
             fragment.join((f for f, gone in zip(sent, away, strict=True) if not gone), len(image))
             for sent, away, image in zip(wire, lost, packets.of, strict=True)

@@ -11,7 +11,7 @@ import numpy as np
 from linksim import registry
 from linksim.errors import BudgetError
 from linksim.link import amc as amc_rules
-from linksim.link import control, csi, framing
+from linksim.link import control, csi, framing, guard
 from linksim.link.amc import Amc, Candidate
 from linksim.link.digital import DigitalLink
 from linksim.link.packet_link import PacketLink
@@ -181,7 +181,7 @@ class Separated:
         )
         packets = self._encoder.encode(images, budgets)
         frame = self._frame(packets, options, choice, signalled)
-        received = point.channel(frame.x, point.n0, seeds)
+        received = guard.send(point.channel, frame.x, point.n0, seeds)
         delivered = self._deliver(received, options, choice, signalled)
         if point.failure != "good-prefix":
             delivered = delivered.without_prefixes()

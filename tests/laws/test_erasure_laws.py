@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linksim import registry
+from linksim.packet.laws import LAWS, check_erasure
 from linksim.seeds import FrameSeeds
 
 
@@ -53,18 +54,7 @@ def test_shapes_determinism_and_order(case, counts, root):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_loss_rate_and_bursts_from_the_first_packet_on(case):
-    process = _make(case)
-    frames, count = 4000, 25
-    lost = np.stack(process([count] * frames, FrameSeeds.of(5, frames)))
-    if not hasattr(process, "loss_rate"):
-        pytest.skip("names no closed form")
-    rate = process.loss_rate
-    # frames are independent, packets of one need not be
-    error = lost.mean(1).std() / np.sqrt(frames)
-    assert abs(lost.mean() - rate) <= 4 * error + 1e-9
-    assert abs(lost[:, 0].mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / frames) + 1e-9
-    ends = lost[:, :-1].sum()
-    if ends > 100:  # P(a loss is the last of its burst) = 1 / mean burst
-        measured = (lost[:, :-1] & ~lost[:, 1:]).sum() / ends
-        assert measured == pytest.approx(1 / process.mean_burst, abs=4 * 0.5 / np.sqrt(ends))
+def test_process_obeys_the_laws(case):
+    results = check_erasure(_make(case))
+    assert [r.name for r in results] == list(LAWS)
+    assert not [r for r in results if not r.passed]
