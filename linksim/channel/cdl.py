@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,16 +19,24 @@ from linksim.seeds import FrameSeeds
 class Cdl(Wideband):
     """Clustered delay line CDL-A to CDL-E of TR 38.901 behind an OFDM link with pilots and a cyclic prefix.
 
-    Each cluster has 20 rays around its angle of arrival, coupled at random in azimuth and zenith, with random phases. The
-    receiver moves horizontally in a random direction, drawn per frame, so all paths share one geometry. CDL-D and CDL-E
-    have a steady path of random phase in front. Transmit antenna and receive antennas are vertically polarised and
-    omnidirectional, the latter a horizontal line half a wavelength apart, so that they fade with the correlation that the
-    angles of arrival give.
+    Each cluster has 20 rays around its angle of arrival, coupled at random in azimuth and zenith, with random phases.
+    The receiver moves horizontally in a random direction, drawn per frame, so all paths share one geometry. CDL-D and
+    CDL-E have a steady path of random phase in front. Transmit antenna and receive antennas are vertically polarised
+    and omnidirectional, the latter a horizontal line half a wavelength apart, so that they fade with the correlation
+    that the angles of arrival give.
 
     Source: TR 38.901, clause 7.7.1, tables 7.7.1-1 to 7.7.1-5, equations 7.7-0a and 7.5-22 for the case named.
     """
 
     # deviates: Sionna draws the elevation of the velocity too; people, cars and trains stay on the ground.
+
+    @classmethod
+    def examples(cls, folder: Path) -> list[dict[str, Any]]:
+        """See registry.examples."""
+        return [
+            {"num_rx": 2, "speed_kmh": 120},
+            {"model": "E", "delay_spread_ns": 50, "csi_rx": "lmmse", "equaliser": "mmse"},
+        ]
 
     @property
     def _profile(self) -> Profile:

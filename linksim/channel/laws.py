@@ -16,14 +16,19 @@ What SNR means
 What a channel may declare (class attributes, or properties where it depends on parameters)
   ``adds_noise = False``      it ignores n0: the laws of noise do not apply.
   ``num_rx = 2``              antennas combined: E|h|^2 = num_rx. SNR stays per antenna.
-  ``csi_rx = "estimated"``    h is an estimate (default "perfect"). Then y - h x holds estimation error, and n0_eff must
-                              hold it too: E|y - h x|^2 / n0_eff = 1 to 0.2 dB. At n0 = 0 pilots are noiseless and h is
-                              the truth; h may know n0, never x.
+  ``csi_rx = "estimated"``    h is an estimate ("ls" or "lmmse" say which; default "perfect"). Then y - h x holds
+                              estimation error, and n0_eff must hold it too: E|y - h x|^2 / n0_eff = 1 to 0.2 dB. At
+                              n0 = 0 pilots are noiseless and h is the truth; h may know n0, never x.
   ``distorts = "phase noise"`` names what makes y - h x depend on x or stay at n0 = 0: inter-carrier interference, phase
                               noise, an amplifier, outdated knowledge. n0_eff holds its power, as above.
   ``perfect()``               a method of every channel that declares one of these two: the same channel with perfect
                               knowledge and no distortion, meeting the same fades and noise from the same seeds. All
                               strict laws are measured on it, and the channel must not have a better useful SNR than it.
+  ``data_uses(total)``, ``total_uses(data)``  how many of the channel uses given carry data, and what so many data
+                              symbols cost; the link books the rest (pilots, prefix, guards). By default every use
+                              carries data.
+  ``post_snr(num_symbols, n0, seed)``  SNR [B, S] after the receiver with its estimation loss, for AMC; by default
+                              |h|^2 / n0.
   ``differentiable = True``   it offers ``tensor(x, n0, seed)``, which maps a TensorFlow complex64 tensor [B, S] to y
                               (or a tuple that begins with y) with gradients. A channel without distortion needs none:
                               it is affine in x, and ``linksim.channel.draws`` gives h and w for y = h x + w in any

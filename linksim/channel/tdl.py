@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,17 @@ class Tdl(Wideband):
 
     # deviates: Sionna's rays have equal amplitudes and random phases, which is Rayleigh for many rays only.
 
+    @classmethod
+    def examples(cls, folder: Path) -> list[dict[str, Any]]:
+        """See registry.examples."""
+        small = {"num_subcarriers": 24, "num_symbols": 4, "pilot_symbols": [0, 3]}
+        return [
+            {"speed_kmh": 120},
+            {"model": "A", "delay_spread_ns": 100, "csi_rx": "lmmse", "num_rx": 2},
+            {"model": "D", "csi_rx": "ls", "equaliser": "zf", "speed_kmh": 0},
+            {"model": "E", "delay_spread_ns": 50, "ici": True, "speed_kmh": 500, "grid": small},
+        ]
+
     @property
     def _profile(self) -> Profile:
         return "TDL"
@@ -41,6 +54,18 @@ class Tdl(Wideband):
         if self._table.los:
             jakes[0], shift[0] = 0, _LOS_SHIFT * self.doppler_hz
         return Scattering(self._table.power, self.delays, jakes, shift)
+
+    def gain_cdf(self, gain: np.ndarray) -> np.ndarray:
+        """P(|h|^2 <= gain) after combining, the same on every cell: Rayleigh or Rice, over ``num_rx`` branches.
+
+        Args: gain [...], linear. Returns: [...] float64.
+        """
+        from scipy.special import chndtr
+
+        steady = self._table.power[0] if self._table.los else 0.0
+        k = steady / (1 - steady)
+        scaled = 2 * (k + 1) * np.maximum(np.asarray(gain, np.float64), 0.0)
+        return chndtr(scaled, 2 * self.num_rx, 2 * self.num_rx * k)
 
     def rays(self, seed: FrameSeeds) -> tuple[np.ndarray, np.ndarray]:
         """See Wideband.rays."""
@@ -62,8 +87,8 @@ class Tdl(Wideband):
             # a phase of its own, the same on all antennas: the first antenna's draw without its magnitude
             phase = normals.view(np.complex64)[:, 0, 0, 0, 0]
             amplitude[:, :, :, 0] = 0
-            amplitude[0, :, :, 0] = (
-                np.sqrt(self._table.power[0]) * phase / np.abs(phase)
-            ).astype(np.complex64)[:, None]
+            amplitude[0, :, :, 0] = (np.sqrt(self._table.power[0]) * phase / np.abs(phase)).astype(
+                np.complex64
+            )[:, None]
             shift[0, :, 0] = _LOS_SHIFT * self.doppler_hz
         return np.ascontiguousarray(amplitude), shift

@@ -49,7 +49,9 @@ def table(profile: Profile, model: str) -> Table:
     power = 10 ** (np.array(read["powers"], float) / 10)
     angles = {name: np.array(read[name], float) for name in ("aoa", "zoa") if name in read}
     spread = {name: float(read[_SPREAD[name]]) for name in angles}
-    return Table(np.array(read["delays"], float), power / power.sum(), bool(read["los"]), angles, spread)
+    return Table(
+        np.array(read["delays"], float), power / power.sum(), bool(read["los"]), angles, spread
+    )
 
 
 _SPREAD = {"aoa": "cASA", "zoa": "cZSA"}

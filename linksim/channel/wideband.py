@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from linksim.channel.ofdm.receiver import CsiRx, OfdmLink
 from linksim.channel.ofdm.scattering import Scattering, doppler_hz, response
 from linksim.channel.tr38901 import MODELS, Profile, Table, table
 from linksim.registry import nearest
-from linksim.seeds import FrameSeeds
+from linksim.seeds import FrameSeeds, Seed
 from linksim.types import Received
 
 _CHUNK = 64  # slots simulated at a time: keeps arrays in the cache and memory small
@@ -63,21 +63,25 @@ class Wideband:
             ("num_rx", 1, 16, ""),
         ):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low:g}..{high:g}{unit}, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be in {low:g}..{high:g}{unit}, got {getattr(self, name)}"
+                )
         self._link.grid  # noqa: B018 - validates csi_rx and equaliser
         spacing, prefix = self.grid.spacing_khz * 1e3, self.grid.prefix_s
         if self.doppler_hz >= spacing / 2:
             raise ValueError(
-                f"speed_kmh={self.speed_kmh:g} at {self.carrier_ghz:g} GHz is a Doppler shift of {self.doppler_hz:.0f} Hz, "
-                f"half of the subcarrier spacing or more; raise spacing_khz above {2e-3 * self.doppler_hz:.3g}"
+                f"speed_kmh={self.speed_kmh:g} at {self.carrier_ghz:g} GHz is a Doppler shift of "
+                f"{self.doppler_hz:.0f} Hz, half of the subcarrier spacing or more; raise spacing_khz above "
+                f"{2e-3 * self.doppler_hz:.3g}"
             )
         late = self.scattering.power_beyond(prefix)
         if late > _BEYOND_PREFIX:
             end = float(self.scattering.delay.max())
             raise ValueError(
                 f"the cyclic prefix of {self.grid.cyclic_prefix} samples ({prefix * 1e6:.3g} us) is shorter than "
-                f"{self._profile}-{self.model} at {self.delay_spread_ns:g} ns ({end * 1e6:.3g} us): {100 * late:.2g} % of "
-                f"the power comes later; take cyclic_prefix {math.ceil(end / self.grid.sample_s)} or a smaller delay_spread_ns"
+                f"{self._profile}-{self.model} at {self.delay_spread_ns:g} ns ({end * 1e6:.3g} us): {100 * late:.2g} % "
+                f"of the power comes later; take cyclic_prefix {math.ceil(end / self.grid.sample_s)} or a smaller "
+                "delay_spread_ns"
             )
 
     @property
@@ -96,6 +100,34 @@ class Wideband:
                  [M, B, P] float64, Hz.
         """
         raise NotImplementedError
+
+    # ------------------------------------------------------------------ what it declares (linksim.channel.laws)
+
+    @property
+    def distorts(self) -> str:
+        """What makes y - h x more than noise of power n0."""
+        parts = ["interpolation between pilots"] if self.csi_rx != "perfect" else []
+        parts += ["interference between subcarriers"] if self.ici else []
+        parts += [f"the {self.equaliser} form"] if self.equaliser != "mrc" else []
+        return ", ".join(parts)
+
+    def perfect(self) -> Wideband:
+        """The same fades and noise for a receiver that knows the channel, which stands still within an OFDM symbol."""
+        return replace(self, csi_rx="perfect", equaliser="mrc", ici=False)
+
+    @property
+    def block_symbols(self) -> int:
+        """Data symbols of a slot."""
+        return self.grid.num_data
+
+    def impulse_response(self, seed: Seed, num: int) -> tuple[np.ndarray, np.ndarray]:
+        """Delays [P], s, and the first antenna's path gains at the start of ``num`` frames [num, P]."""
+        gains = self.gains(1, FrameSeeds.of(seed, num))
+        return self.delays, gains[:, 0, 0, 0]
+
+    def frequency_response(self, seed: Seed, num: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frequencies [F], Hz from the middle of the band, and the first antenna's H at the start [num, F]."""
+        return self.grid.frequencies, self.response(1, FrameSeeds.of(seed, num))[:, 0, 0]
 
     # ------------------------------------------------------------------------------------------- as a channel
 
@@ -136,8 +168,14 @@ class Wideband:
         """SNR of each data symbol after the receiver, estimation errors counted as noise. Returns: [B, S] float64."""
         found = []
         for rows in self._chunks(np.empty((len(seed), num_symbols), np.bool_)):
-            h = self._motion(num_symbols, seed[rows])[0] if self.ici else self.response(num_symbols, seed[rows])
-            found.append(self._link.post_snr(h, num_symbols, n0, seed[rows], self.scattering, self.ici))
+            h = (
+                self._motion(num_symbols, seed[rows])[0]
+                if self.ici
+                else self.response(num_symbols, seed[rows])
+            )
+            found.append(
+                self._link.post_snr(h, num_symbols, n0, seed[rows], self.scattering, self.ici)
+            )
         return np.concatenate(found)
 
     def response(self, num_symbols: int, seed: FrameSeeds) -> np.ndarray:
@@ -172,14 +210,18 @@ class Wideband:
         if not self.ici:
             return self._link.send(x, self.response(x.shape[1], seed), n0, seed, self.scattering)
         mean, moving = self._motion(x.shape[1], seed)
-        turn = np.exp(-2j * np.pi * self.delays[:, None] * self.grid.frequencies).astype(np.complex64)
+        turn = np.exp(-2j * np.pi * self.delays[:, None] * self.grid.frequencies).astype(
+            np.complex64
+        )
 
         def transfer(cells: np.ndarray) -> np.ndarray:
             """Each path's delayed signal times its gain, in time; exact for a delay within the prefix."""
             from scipy.fft import fft, ifft
 
             out = np.empty((*moving.shape[:4], cells.shape[-1]), np.complex64)
-            for b, r, n in np.ndindex(*moving.shape[:3]):  # slot by slot: bits must not depend on the batch
+            for b, r, n in np.ndindex(
+                *moving.shape[:3]
+            ):  # slot by slot: bits must not depend on the batch
                 delayed = ifft(cells[b, n, :, None, :] * turn, axis=-1)  # [T, P, F]
                 received = np.zeros(delayed[:, 0].shape, np.complex64)
                 for p in range(delayed.shape[1]):
@@ -201,7 +243,9 @@ class Wideband:
                 amplitude, shift, slots, grid.num_symbols * grid.symbol_s, grid.sample_s, begin
             )
             if moving is None:
-                moving = np.empty((*z.shape[1:4], grid.num_symbols, z.shape[4], samples), np.complex64)
+                moving = np.empty(
+                    (*z.shape[1:4], grid.num_symbols, z.shape[4], samples), np.complex64
+                )
             for n in range(samples):
                 moving[..., t, :, n] = _sum(z)
                 z *= turn
@@ -211,7 +255,12 @@ class Wideband:
 
 
 def _start(
-    amplitude: np.ndarray, shift: np.ndarray, slots: int, slot_s: float, step_s: float, begin_s: float = 0.0
+    amplitude: np.ndarray,
+    shift: np.ndarray,
+    slots: int,
+    slot_s: float,
+    step_s: float,
+    begin_s: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rays at the beginning of each slot [M, B, R, N, P], and what turns them by a step, [M, B, 1, 1, P]; complex64."""
     times = begin_s + np.arange(slots) * slot_s

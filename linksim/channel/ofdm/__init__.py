@@ -13,6 +13,6 @@ times and frequencies that it asks for.
 ``scattering`` (:class:`~linksim.channel.ofdm.scattering.Scattering`) holds the power, delay and Doppler of the paths;
 LMMSE estimation and the error variances in ``n0_eff`` follow from it. Without one, the estimator assumes delays uniform
 over the cyclic prefix. :func:`~linksim.channel.ofdm.scattering.response` makes H[t,f] of the gains and delays of a
-tapped delay line. A channel also forwards ``data_uses`` and ``total_uses``, from which the link books pilots and prefix,
-and ``post_snr``, by which AMC knows the estimator's loss; linksim/channel/tdl.py shows how.
+tapped delay line. A channel also forwards ``data_uses`` and ``total_uses``, from which the link books pilots and
+prefix, and ``post_snr``, by which AMC knows the estimator's loss; linksim/channel/wideband.py shows how.
 """

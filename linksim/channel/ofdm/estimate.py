@@ -1,7 +1,7 @@
 """Channel estimation from the pilots of a slot, as matrices that are computed once.
 
-Both estimators are linear, h_hat = A y_p, with y_p the pilots as received over the pilots as sent. What they leave is in
-closed form for a channel whose second-order statistics are known:
+Both estimators are linear, h_hat = A y_p, with y_p the pilots as received over the pilots as sent. What they leave is
+in closed form for a channel whose second-order statistics are known:
 
     error    = E|H - h_hat|^2
     slope    = E[H h_hat*] / E|h_hat|^2        the best linear guess of H from h_hat is slope h_hat
@@ -20,7 +20,9 @@ from linksim.channel.ofdm.grid import Grid
 from linksim.channel.ofdm.scattering import Scattering
 
 Kind = Literal["ls", "lmmse"]
-_NEGLIGIBLE = 1e-9  # eigenvalues of the pilots' covariance below this share of their mean are left out
+_NEGLIGIBLE = (
+    1e-9  # eigenvalues of the pilots' covariance below this share of their mean are left out
+)
 _LEAST_N0 = 1e-7  # LMMSE: float32 pilots are no better than this
 
 
@@ -177,7 +179,7 @@ def _wiener(grid: Grid, scattering: Scattering, n0: float, averaged: bool) -> Wi
 
 
 def interpolation(places: np.ndarray, count: int) -> np.ndarray:
-    """Linear interpolation from ``places`` to 0..count-1, held beyond the ends. Returns: [count, len(places)] float64."""
+    """Linear interpolation from P ``places`` to 0..count-1, held beyond the ends. Returns: [count, P] float64."""
     eye = np.eye(len(places))
     return np.stack([np.interp(np.arange(count), places, row) for row in eye], axis=1)
 

@@ -93,7 +93,7 @@ class Grid:
 
     @cached_property
     def data_index(self) -> np.ndarray:
-        """Places of the data in a slot, in the order in which they are filled. Returns: [D] int64 into the flat [T F]."""
+        """Places of the data in a slot, in the order in which they are filled. Returns: [D] int64 into [T F]."""
         between = np.setdiff1d(self.active, self.pilot_subcarriers)
         first = set(self.pilot_symbols)
         rows = [(t, between) for t in self.pilot_symbols]
@@ -102,7 +102,7 @@ class Grid:
 
     @cached_property
     def pilots(self) -> np.ndarray:
-        """What is sent on the pilots: QPSK, a Gold sequence in spirit, the same in every slot. Returns: [Pt Pf] complex64."""
+        """What is sent on the pilots: scrambled QPSK, the same in every slot. Returns: [Pt Pf] complex64."""
         number = np.arange(2 * len(self.pilot_index), dtype=np.uint64)
         number = (number + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         number ^= number >> np.uint64(29)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -28,14 +28,14 @@ class OfdmLink:
 
         x -> grid with pilots -> y = H x + w -> h_hat from the pilots of the slot -> MRC -> equaliser -> Received
 
-    Noise has power n0 on every cell of every antenna, so Es/N0 is per cell and per antenna, with E|H|^2 = 1. The receiver
-    takes h_hat for the truth; n0_eff is n0 plus the variance of H - h_hat, which it knows from the channel's statistics,
-    plus the interference between subcarriers where that is modelled.
+    Noise has power n0 on every cell of every antenna, so Es/N0 is per cell and per antenna, with E|H|^2 = 1. The
+    receiver takes h_hat for the truth; n0_eff is n0 plus the variance of H - h_hat, which it knows from the channel's
+    statistics, plus the interference between subcarriers where that is modelled.
 
     Args:
       grid:      the resource grid.
-      csi_rx:    "perfect", "ls" (linear interpolation between the pilots) or "lmmse" (Wiener, time and frequency together,
-                 matched to the channel's statistics and to n0).
+      csi_rx:    "perfect", "ls" (linear interpolation between the pilots) or "lmmse" (Wiener, time and frequency
+                 together, matched to the channel's statistics and to n0).
       equaliser: form of the result: "mrc", "zf" or "mmse" (linksim.channel.ofdm.combine.equalise).
     """
 
@@ -45,9 +45,9 @@ class OfdmLink:
 
     def __post_init__(self) -> None:
         for name, known in (("csi_rx", CsiRx), ("equaliser", Equaliser)):
-            if getattr(self, name) not in known.__args__:
+            if getattr(self, name) not in get_args(known):
                 raise ValueError(
-                    f"{name} must be one of {', '.join(known.__args__)}, got {getattr(self, name)!r}"
+                    f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}"
                 )
         if self.csi_rx != "perfect" and not self.grid.pilot_symbols:
             raise ValueError(
@@ -125,7 +125,9 @@ class OfdmLink:
         """
         h = self._slots(response, num_symbols)
         spread = self._interference(scattering, averaged)
-        h_hat, _, slope, residual = h, 0.0, 1.0, 0.0
+        h_hat = h
+        slope: np.ndarray | float = 1.0
+        residual: np.ndarray | float = 0.0
         if self.csi_rx != "perfect":
             y = np.zeros_like(h)
             flat = y.reshape(*y.shape[:3], -1)
@@ -136,8 +138,8 @@ class OfdmLink:
             h_hat, _, slope, residual = self._known(h, y + noise, n0, spread, scattering, averaged)
         _, combined = combine(h_hat, h_hat)
         gain = np.abs(self.grid.data_of(combined, num_symbols).astype(np.complex128)) ** 2
-        slope, residual = (self._per_symbol(part, num_symbols) for part in (slope, residual))
-        return slope**2 * gain / (n0 + spread + residual)
+        left = n0 + spread + self._per_symbol(residual, num_symbols)
+        return self._per_symbol(slope, num_symbols) ** 2 * gain / left
 
     # ------------------------------------------------------------------------------------------------- parts
 
@@ -146,7 +148,9 @@ class OfdmLink:
         grid = self.grid
         expected = (grid.num_slots(num_symbols) * grid.num_symbols, grid.num_subcarriers)
         if response.ndim != 4 or response.shape[2:] != expected:
-            raise ValueError(f"response must be [B, R, {expected[0]}, {expected[1]}], got {response.shape}")
+            raise ValueError(
+                f"response must be [B, R, {expected[0]}, {expected[1]}], got {response.shape}"
+            )
         cells = np.asarray(response, np.complex64)
         return cells.reshape(*cells.shape[:2], -1, grid.num_symbols, grid.num_subcarriers)
 
