@@ -12,10 +12,10 @@ shards are decided and written in their order: what ends a point (its stopping r
 whoever computed it. Only this side of a run writes; dask.distributed is imported where there are workers alone.
 """
 
-from linksim.runner.cell import cell_id
 from linksim.runner.ahead import Preview, preview
-from linksim.runner.session import RunSummary, run
+from linksim.runner.cell import cell_id
 from linksim.runner.images import Shard, open_metrics, open_source, shards
+from linksim.runner.session import RunSummary, run
 
 __all__ = [
     "Preview",

@@ -280,9 +280,9 @@ class Stop(_Strict):
         dict[str, float] | None, BeforeValidator(_widths), WithJsonSchema(_WIDTHS)
     ] = Field(
         default=None,
-        description="stop a point when the 95 % confidence interval of each metric named here (of its mean over images, "
-        f"in the metric's unit) is at most this wide, from {MIN_FOR_WIDTH} images on; {ERROR_RATE}: the share of frames "
-        "that fail, 0..1. Such as {psnr: 0.2, error-rate: 0.02}",
+        description="stop a point when the 95 % confidence interval of each metric named here (of its mean over "
+        f"images, in the metric's unit) is at most this wide, from {MIN_FOR_WIDTH} images on; {ERROR_RATE}: the share "
+        "of frames that fail, 0..1. Such as {psnr: 0.2, error-rate: 0.02}",
     )
     min_images: int = Field(default=0, ge=0, description="but not before this many images")
 
