@@ -276,7 +276,13 @@ class Channel(Protocol):
 
 @runtime_checkable
 class ErasureProcess(Protocol):
-    """Which packets are lost. Register under ``linksim.erasures``."""
+    """Which packets are lost. Register under ``linksim.erasures``.
+
+    A class with a parameter ``rate`` gets it from the axis erasure_rate (unless its ``takes_rate(parameters)``
+    says no). Closed forms are attributes: ``loss_rate``, the share of packets lost, and ``mean_burst``, the mean length
+    of a run of losses; ``linksim.packet.laws`` holds a process to them. Every process starts from its stationary state,
+    and more packets begin like fewer.
+    """
 
     def __call__(self, num_packets: Sequence[int], seed: FrameSeeds) -> list[np.ndarray]:
         """Draw losses. Args: num_packets: per frame, P_b. Returns: per frame [P_b] bool, True where LOST."""

@@ -8,6 +8,7 @@ What a process may declare (attributes or properties)
   ``loss_rate``         closed form of the share of packets lost, in [0, 1].
   ``mean_burst``        closed form of the mean length of a run of losses [packets].
   ``stationary = False``  it starts in a state of its own, so the rate is that of a long run, not of the first packet.
+  ``uses_seed = False``   every frame loses the same packets (a trace that is always read from one place).
   ``examples(folder)``  parameter sets for tests, as in :mod:`linksim.channel.laws`.
 """
 
@@ -55,6 +56,8 @@ class _Bench:
         if value is None:
             raise NotApplicable(f"names no {name}")
         if not math.isfinite(float(value)):
+            if name == "mean_burst" and self.lost.mean() in (0.0, 1.0):
+                raise NotApplicable("loses all packets or none")
             raise Broken(f"{name} is {value}")
         return float(value)
 
@@ -99,6 +102,8 @@ def _prefix(bench: _Bench) -> Outcome:
 def _other_seed(bench: _Bench) -> Outcome:
     if bench.lost.mean() in (0.0, 1.0):
         raise NotApplicable("loses all packets or none")
+    if getattr(bench.process, "uses_seed", True) is False:
+        raise NotApplicable("declares uses_seed = False")
     distinct = len(np.unique(bench.lost, axis=0))
     if distinct == 1:
         raise Broken(f"{bench.frames} seeds give one and the same losses")
@@ -129,6 +134,24 @@ def _stationary(bench: _Bench) -> Outcome:
     return abs(measured - expected) <= tolerance, measured, expected, text
 
 
+def _positions(bench: _Bench) -> Outcome:
+    """The position whose loss is farthest from that of all, in standard errors; no closed form is needed for it."""
+    if getattr(bench.process, "stationary", True) is False:
+        raise NotApplicable("declares stationary = False")
+    if getattr(bench.process, "uses_seed", True) is False:
+        raise NotApplicable("declares uses_seed = False")
+    rate, of_position = float(bench.lost.mean()), bench.lost.mean(axis=0)
+    if rate in (0.0, 1.0):
+        raise NotApplicable("loses all packets or none")
+    # Frames are independent. Where losses are rare their number is skewed, hence no less than 4 of them.
+    error = math.sqrt(max(rate * (1 - rate), 4 / bench.frames) / bench.frames)
+    off = np.abs(of_position - rate) / error
+    worst = int(np.argmax(off))
+    limit = Z + math.sqrt(2 * math.log(bench.packets)) / 2  # the largest of many
+    text = f"standard errors, at packet {worst}: {of_position[worst]:.4f} against {rate:.4f} (at most {limit:.1f})"
+    return bool(off[worst] <= limit), float(off[worst]), 0.0, text
+
+
 def _burst(bench: _Bench) -> Outcome:
     expected = bench.named("mean_burst")
     lost = bench.lost
@@ -157,6 +180,7 @@ LAWS: dict[str, Callable[[_Bench], Outcome]] = {
     "a longer frame begins like a shorter one": _prefix,
     "loss rate follows its closed form": _rate,
     "stationary from the first packet on": _stationary,
+    "every position is lost alike": _positions,
     "mean burst follows its closed form": _burst,
 }
 

@@ -71,7 +71,10 @@ def sweep_of(table: pd.DataFrame, axes: list[str]) -> Sweep:
     if x is None:
         x = next((a for a in _X_ORDER if a in known and table[a].notna().any()), None)
     rest = [a for a in varied if a != x and not _follows(table, x, a)]
+    # Loss processes with one rate each are told apart by it, and make one curve over it.
     place = next((a for a in _PLACES if a in table.columns and table[a].nunique() > 1), None)
+    if place == "erasure" and x == "erasure_rate" and _follows(table, x, place):
+        place = None
     budget = next((a for a in _BUDGETS if a in rest), None)
     return Sweep(x, place, budget, tuple(a for a in rest if a not in (place, budget)))
 

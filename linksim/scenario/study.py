@@ -32,12 +32,14 @@ _BELONGS = {"channels": "phy", "csi_tx": "phy", "erasures": "packet"}
 class _Place:
     """A channel or a packet loss process with its label; ``spec`` as written.
 
-    ``takes_rate``: its parameter ``rate`` comes from the axis erasure_rate.
+    ``takes_rate``: its parameter ``rate`` comes from the axis erasure_rate. ``own_rate``: the closed form of its loss
+    rate where it does not, None where it names none.
     """
 
     label: str
     spec: dict[str, Any]
     takes_rate: bool = False
+    own_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class _Variant:
     label: str
     spec: dict[str, Any]
     axes: dict[str, Any] = field(default_factory=dict)
+
+
+def _loss_rate(process: Any) -> float | None:
+    """The closed form of a loss process, as its column of the table says it."""
+    try:
+        return round(float(process.loss_rate), 6)
+    except (AttributeError, TypeError, ValueError):  # a plug-in may name none, or anything
+        return None
 
 
 class Scenario:
@@ -155,13 +165,15 @@ class Scenario:
                     "the axis erasure_rate sets the rate too; keep one of the two",
                     (kind, i, "rate"),
                 )
+            own_rate = None
             if not swept:
-                check(kind, spec, self.folder, self._at(kind, i))
+                made = check(kind, spec, self.folder, self._at(kind, i))
+                own_rate = None if phy else _loss_rate(made)
             for j in range(len(rates) if swept else 0):
                 error = self._at_rate(i, j)
                 check(kind, {**spec, "rate": rates[j]}, self.folder, error)
             label = entry.get("label") or entry.get("name") or entry["plugin"].rpartition(":")[2]
-            found.append(_Place(label, spec, swept))
+            found.append(_Place(label, spec, swept, own_rate))
         self._check_labels(kind, [place.label for place in found])
         if (
             not phy
@@ -175,9 +187,17 @@ class Scenario:
         return tuple(found)
 
     def _takes_rate(self, spec: Mapping[str, Any]) -> bool:
-        """Whether a packet loss process has a parameter ``rate``; false where `check` will say what is wrong."""
+        """Whether a packet loss process takes its parameter ``rate`` from the axis; false where `check` finds fault.
+
+        A class with a parameter ``rate`` does, unless its ``takes_rate(parameters)`` says that the parameters given
+        fix the rate already.
+        """
         try:
-            return "rate" in registry.parameters(component_class("erasures", spec, self.folder))
+            cls = component_class("erasures", spec, self.folder)
+            if "rate" not in registry.parameters(cls):
+                return False
+            decides = getattr(cls, "takes_rate", None)
+            return bool(decides(spec)) if callable(decides) else True
         except (LinksimError, KeyError):
             return False
 
@@ -332,9 +352,9 @@ class Scenario:
                 for bpp in axes.bpp or ():
                     for rate in rates:
                         spec = place.spec if rate is None else {**place.spec, "rate": rate}
-                        shown = {"erasure": place.label}
-                        if rate is not None:
-                            shown["erasure_rate"] = rate
+                        shown: dict[str, Any] = {"erasure": place.label}
+                        if rate is not None or place.own_rate is not None:
+                            shown["erasure_rate"] = rate if rate is not None else place.own_rate
                         shown["bpp_target"] = bpp
                         yield self._point(variant, place, spec, shown, erasure_rate=rate, bpp=bpp)
 

@@ -27,6 +27,7 @@ from linksim.link import framing
 from linksim.metric.torch_file import read_tensors
 from linksim.model.store import read_arrays
 from linksim.packet import fragment
+from linksim.packet.trace import Trace
 from linksim.results import manifest, parts
 from linksim.seeds import FrameSeeds
 from linksim.types import Decoded, Delivered, Packet, Received, Status, TxKnowledge
@@ -219,6 +220,23 @@ def _join(data: bytes, number: int, folder: Path) -> None:
     assert sum(map(len, packets)) <= len(data)
 
 
+def _traces() -> list[bytes]:
+    array = io.BytesIO()
+    np.save(array, np.array([0, 1, 1, 0, 0, 1], np.int8))
+    return [array.getvalue(), b"0110 0100\n# a note\n11\n", b"lost\n0\n1\n1\n0\n", b"0,1,1,0\n"]
+
+
+def _trace(data: bytes, number: int, folder: Path) -> None:
+    for suffix in (".npy", ".txt", ".csv"):
+        try:
+            process = Trace(_file(data, folder, f"trace{suffix}"))
+        except ComponentError as error:
+            assert str(error) and "\n" not in str(error)
+            continue
+        lost = process([7], FrameSeeds.of(number, 1))
+        assert lost[0].shape == (7,) and 0 <= process.loss_rate <= 1
+
+
 def _blocks() -> list[bytes]:
     bits, _ = framing.pack([Packet(bytes(200)), Packet(b"abc")], 2000)
     return [np.packbits(bits).tobytes()]
@@ -377,6 +395,7 @@ TARGETS: dict[str, Target] = {
     "torch weights": Target(_torch_files, _torch),
     "npz weights": Target(_archives, _npz),
     "fragments": Target(_fragments, _join),
+    "loss trace": Target(_traces, _trace),
     "transport block": Target(_blocks, _unpack),
     "image": Target(_images, _image),
     "tar": Target(_tars, _tar),

@@ -83,6 +83,7 @@ def raises(num_packets, seed):
         (Gilbert(loss_rate=0.28), "loss rate follows its closed form"),
         (Gilbert(start=0.5), "stationary from the first packet on"),
         (Gilbert(mean_burst=2.9), "mean burst follows its closed form"),
+        (Gilbert(start=0.5, loss_rate=None), "every position is lost alike"),
     ],
     ids=lambda v: v.replace(" ", "-") if isinstance(v, str) else None,
 )
