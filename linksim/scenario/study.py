@@ -332,7 +332,7 @@ class Scenario:
                     for cbr in axes.cbr or ():
                         for es_n0_db in axes.es_n0_db or ():
                             for believed in axes.snr_amc_db.at(es_n0_db):
-                                shown = {"es_n0_db": es_n0_db}
+                                shown: dict[str, Any] = {"es_n0_db": es_n0_db}
                                 if not axes.snr_amc_db.is_truth:
                                     shown["snr_amc_db"] = believed
                                 shown["cbr_target"] = cbr
@@ -352,7 +352,7 @@ class Scenario:
                 for bpp in axes.bpp or ():
                     for rate in rates:
                         spec = place.spec if rate is None else {**place.spec, "rate": rate}
-                        shown: dict[str, Any] = {"erasure": place.label}
+                        shown = {"erasure": place.label}
                         if rate is not None or place.own_rate is not None:
                             shown["erasure_rate"] = rate if rate is not None else place.own_rate
                         shown["bpp_target"] = bpp
