@@ -160,7 +160,7 @@ class Frame:
     Args:
       x:           [B, S] complex64, zero padded; unit power per complex symbol (in expectation for QAM).
       num_symbols: [B] int64.
-      ledger:      whose total equals num_symbols.
+      ledger:      whose total equals num_symbols; what the channel adds (pilots, prefix) is booked when it is crossed.
     """
 
     x: np.ndarray

@@ -3,7 +3,9 @@
 A channel is deterministic in its seed and its fade does not depend on what is sent, so the fade that a frame will meet
 is read by sending silence with the frame's own seed and without noise. Where the receiver estimates, its pilots are
 noiseless then, so h is the truth (as far as declared impairments let it be); where it combines or equalises, h carries
-the fade all the same (``linksim.channel.laws``). The fading law is drawn the same way, from seeds of its own.
+the fade all the same (``linksim.channel.laws``). A channel with a method ``post_snr`` says itself what is left behind
+its receiver, estimation errors included, at the SNR that the transmitter believes in. The fading law is drawn the same
+way, from seeds of its own.
 """
 
 from __future__ import annotations
@@ -17,14 +19,21 @@ from linksim.link import guard
 from linksim.link.system import LinkPoint
 from linksim.seeds import FrameSeeds, Seed
 from linksim.types import Channel, TxKnowledge
-from linksim.units import db_to_linear, linear_to_db
+from linksim.units import db_to_linear, linear_to_db, n0_from_es_n0_db
 
 LAW_DRAWS = 512
 _CHUNK = 32
 
 
-def fades(channel: Channel, num_symbols: int, seed: FrameSeeds) -> np.ndarray:
-    """Power gains |h|^2 that the frames will meet. Returns: [B, S] or [B, 1] float64."""
+def fades(channel: Channel, num_symbols: int, snr_db: float, seed: FrameSeeds) -> np.ndarray:
+    """Power gains that the frames will meet: |h|^2, or the receiver's SNR over that of an ideal channel.
+
+    Args:    snr_db: mean Es/N0 at which estimation errors are seen, dB.
+    Returns: [B, S] or [B, 1] float64.
+    """
+    if hasattr(channel, "post_snr"):
+        n0 = n0_from_es_n0_db(snr_db)
+        return np.asarray(channel.post_snr(num_symbols, n0, seed), np.float64) * n0
     silence = np.zeros((len(seed), num_symbols), np.complex64)
     return np.abs(np.asarray(guard.send(channel, silence, 0.0, seed).h, np.complex128)) ** 2
 
@@ -40,10 +49,11 @@ def effective_snr_db(gains: np.ndarray, snr_db: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _law(channel: Any, num_symbols: int) -> tuple[np.ndarray, ...]:
+def _law(channel: Any, num_symbols: int, snr_db: float) -> tuple[np.ndarray, ...]:
     seeds = FrameSeeds.of(Seed.root(0).child("fading law"), LAW_DRAWS)
     return tuple(
-        fades(channel, num_symbols, seeds[i : i + _CHUNK]) for i in range(0, LAW_DRAWS, _CHUNK)
+        fades(channel, num_symbols, snr_db, seeds[i : i + _CHUNK])
+        for i in range(0, LAW_DRAWS, _CHUNK)
     )
 
 
@@ -52,10 +62,11 @@ def law_gains(channel: Channel, num_symbols: int, snr_db: float) -> np.ndarray:
 
     Returns: [L] float64; all equal on a channel that does not fade.
     """
+    seen_db = snr_db if hasattr(channel, "post_snr") else 0.0  # |h|^2 does not depend on it
     try:
-        draws = _law(channel, num_symbols)  # type: ignore[arg-type]
+        draws = _law(channel, num_symbols, seen_db)  # type: ignore[arg-type]
     except TypeError:  # a plug-in that cannot be hashed
-        draws = _law.__wrapped__(channel, num_symbols)
+        draws = _law.__wrapped__(channel, num_symbols, seen_db)
     effective = np.concatenate([effective_snr_db(gains, snr_db) for gains in draws])
     return db_to_linear(effective - snr_db)
 
@@ -66,7 +77,7 @@ def knowledge(point: LinkPoint, num_symbols: int, seed: FrameSeeds) -> TxKnowled
     if point.csi_tx == "none" or point.channel is None:
         return TxKnowledge(believed, "none")
     if point.csi_tx == "instantaneous":
-        gains = fades(point.channel, num_symbols, seed)
+        gains = fades(point.channel, num_symbols, point.snr_amc_db, seed)
         return TxKnowledge(effective_snr_db(gains, point.snr_amc_db), "instantaneous")
     gains = law_gains(point.channel, num_symbols, point.snr_amc_db)
     return TxKnowledge(believed, "mean", gains)

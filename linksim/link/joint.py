@@ -10,7 +10,7 @@ import numpy as np
 
 from linksim import registry
 from linksim.errors import BudgetError, ComponentError
-from linksim.link import csi, framing, guard
+from linksim.link import csi, framing, overhead
 from linksim.link.digital import DigitalLink
 from linksim.link.system import LinkPoint, Outcome, apply_failure_policy, final_status
 from linksim.phy.mcs import TABLE
@@ -155,7 +155,7 @@ class JointSystem:
         tx = csi.knowledge(point, uses, seeds)
         payload = self._encoder.encode(images, np.full(len(images), left, np.int64), tx)
         frame = self._frame(payload, plan, left)
-        received = guard.send(point.channel, frame.x, point.n0, seeds)
+        received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
 
         side = plan.num_symbols if plan else 0
         symbols = received.slice(side, received.y.shape[1])
@@ -168,7 +168,7 @@ class JointSystem:
         return Outcome(
             apply_failure_policy(decoded, images.shape, point.failure),
             final_status(decoded, images.shape),
-            frame.ledger,
+            ledger,
             (None,) * len(images),
         )
 

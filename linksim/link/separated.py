@@ -11,7 +11,7 @@ import numpy as np
 from linksim import registry
 from linksim.errors import BudgetError
 from linksim.link import amc as amc_rules
-from linksim.link import control, csi, framing, guard
+from linksim.link import control, csi, framing, overhead
 from linksim.link.amc import Amc, Candidate
 from linksim.link.digital import DigitalLink
 from linksim.link.packet_link import PacketLink
@@ -181,7 +181,7 @@ class Separated:
         )
         packets = self._encoder.encode(images, budgets)
         frame = self._frame(packets, options, choice, signalled)
-        received = guard.send(point.channel, frame.x, point.n0, seeds)
+        received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
         delivered = self._deliver(received, options, choice, signalled)
         if point.failure != "good-prefix":
             delivered = delivered.without_prefixes()
@@ -189,7 +189,7 @@ class Separated:
         return Outcome(
             apply_failure_policy(decoded, images.shape, point.failure),
             final_status(decoded, images.shape),
-            frame.ledger,
+            ledger,
             tuple(options[c].mcs.name for c in choice),
         )
 
@@ -225,10 +225,9 @@ class Separated:
     ) -> Outcome:
         """Per frame, the largest block that arrives on the true channel."""
         assert point.channel is not None
-        gains = csi.fades(point.channel, uses, seeds)
-        snr = np.minimum(
-            csi.effective_snr_db(gains, float(-10 * np.log10(max(point.n0, 1e-12)))), 120
-        )
+        true_db = float(-10 * np.log10(max(point.n0, 1e-12)))
+        gains = csi.fades(point.channel, uses, true_db, seeds)
+        snr = np.minimum(csi.effective_snr_db(gains, true_db), 120)
         # Start where success is all but excluded: 1 dB better than the truth, the error rate would still be 0.999.
         hopeful = np.stack(
             [self._code.error_rate(snr + 1, o.plan) < 0.999 for o in options]

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from linksim.errors import BudgetError
+from linksim.link import overhead
 from linksim.seeds import FrameSeeds
 from linksim.types import Channel, Decoded, ErasureProcess, Ledger, Status
 from linksim.units import channel_uses, n0_from_es_n0_db, payload_bits
@@ -50,14 +51,17 @@ class LinkPoint:
         return n0_from_es_n0_db(self.es_n0_db)
 
     def uses(self, height: int, width: int) -> int:
-        """Complex channel uses of one image. Raises BudgetError where that is none."""
+        """Complex channel uses of one image that carry data: the budget less the channel's pilots, prefix and guards.
+
+        Raises: BudgetError: where that is none.
+        """
         uses = channel_uses(self.cbr, height, width)
         if uses < 1:
             raise BudgetError(
                 f"cbr={self.cbr:g} gives {height}x{width} no channel use; raise cbr to at least "
                 f"{1 / (3 * height * width):.3g}"
             )
-        return uses
+        return overhead.data_uses(self.channel, uses)
 
     def bits(self, height: int, width: int) -> int:
         """Bits of one image on a packet link. Raises BudgetError where that is not a byte."""

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
 HEAD = ("system", "family", "channel", "link")
 COUNTS = ("num_images", "num_frames", "num_failed", "num_outage")
-TAIL = ("cbr", "bpp", "metric", "value", "ci_low", "ci_high", *COUNTS, "reason", "point")
+TAIL = (
+    "cbr",
+    "cbr_payload",
+    "bpp",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    *COUNTS,
+    "reason",
+    "point",
+)
 LEVEL = 0.95  # of the intervals
 
 
@@ -43,7 +54,8 @@ def failure_policy(manifest: Mapping[str, Any]) -> str:
 def table(folder: RunFolder | str | Path) -> pd.DataFrame:
     """One row per point and metric; reads one point at a time.
 
-    Columns: system, family, channel, link, one per sweep axis, cbr and bpp (measured means), metric, value, ci_low and
+    Columns: system, family, channel, link, one per sweep axis, cbr and bpp (measured means; cbr is all-in,
+    cbr_payload leaves out pilots, cyclic prefix and guards), metric, value, ci_low and
     ci_high (95 % bootstrap over images: all realisations of an image are drawn together), num_images (different ones),
     num_frames (images x realisations), num_failed and num_outage (of the frames; outages are failures too), reason (why
     a value is null, or what its mean leaves out), point.
@@ -88,6 +100,7 @@ def _point_rows(run: RunFolder, point: Mapping[str, Any]) -> Iterator[dict[str, 
     images = frame["image"].to_numpy()
     head = {**{k: point[k] for k in HEAD}, **point["axes"]}
     head |= {"cbr": float(frame["cbr"].mean()), "bpp": float(frame["bpp"].mean())}
+    head["cbr_payload"] = _without_pilots(frame)
     head |= {
         "num_images": len(set(images)),
         "num_frames": len(frame),
@@ -121,6 +134,16 @@ def _point_rows(run: RunFolder, point: Mapping[str, Any]) -> Iterator[dict[str, 
         if name == "mse":
             # PSNR falls with the MSE, so that the interval's ends map to its ends, crossed over.
             yield _row(head, PSNR_OF_MEAN_MSE, _psnr(value), _psnr(high), _psnr(low), reason)
+
+
+def _without_pilots(frame: pd.DataFrame) -> float:
+    """Mean CBR of the channel uses that carry data: what papers report that do not count pilots and prefix."""
+    entries = [c for c in frame.columns if c.startswith("ledger_")]
+    if "ledger_pilots" not in entries:
+        return float(frame["cbr"].mean())
+    total = frame[entries].sum(axis=1)
+    share = (frame["ledger_pilots"] / total.where(total > 0)).fillna(0.0)
+    return float((frame["cbr"] * (1 - share)).mean())
 
 
 def _row(

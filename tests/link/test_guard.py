@@ -107,4 +107,4 @@ def test_every_system_sends_through_the_guard(system):
 
 def test_the_transmitters_view_passes_through_it_too():
     with pytest.raises(ComponentError, match="channel doubles: y is complex128"):
-        csi.fades(doubles, 10, SEEDS)
+        csi.fades(doubles, 10, 0.0, SEEDS)
