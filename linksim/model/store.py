@@ -7,7 +7,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,9 +48,20 @@ def gather(net: HasParts) -> dict[str, np.ndarray]:
     return {k: np.asarray(v.numpy(), np.float32) for k, v in variables(net).items()}
 
 
-def assign(net: HasParts, arrays: Mapping[str, np.ndarray], *, what: str = "weights") -> None:
-    """Set all variables. Raises ComponentError where names or shapes do not fit the network."""
+def assign(
+    net: HasParts,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    what: str = "weights",
+    only: Iterable[str] | None = None,
+) -> None:
+    """Set all variables, or those at the paths ``only``.
+
+    Raises: ComponentError: names or shapes do not fit the network.
+    """
     named = variables(net)
+    if only is not None:
+        named = {path: named[path] for path in only}
     if missing := sorted(named.keys() - arrays.keys()):
         raise ComponentError(
             f"{what}: lacks {len(missing)} of {len(named)} variables, the first {missing[0]}; "

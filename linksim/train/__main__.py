@@ -1,9 +1,8 @@
-"""``python -m linksim.train CONFIG [--until STEP] [--threads N]``: train, or go on training."""
+"""``python -m linksim.train``: ``linksim train`` where only a checkout and Keras are at hand."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -15,20 +14,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--until", type=int, help="stop at this step")
     parser.add_argument("--threads", type=int, default=2, help="threads of a CPU backend")
     given = parser.parse_args(arguments)
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from linksim.errors import LinksimError
-    from linksim.train.config import load_config
-    from linksim.train.loop import prepare
+    from linksim.train.command import train
 
     try:
-        config = load_config(given.config)
-        if os.environ["KERAS_BACKEND"] == "tensorflow":
-            import tensorflow as tf
-
-            tf.config.threading.set_intra_op_parallelism_threads(given.threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        prepare(config, given.config.parent).train(given.until)
+        train(given.config, given.until, given.threads)
     except LinksimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -12,6 +12,13 @@ import yaml
 
 from linksim.errors import ScenarioError
 
+COUNTS = ("batch", "steps", "steps_per_call", "checkpoint_every", "validate_every", "log_every")
+# what the loss curve does not depend on
+FREE = (
+    *("output", "cache", "checkpoint_every", "validate_every", "validation_images"),
+    *("steps_per_call", "licence"),
+)
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -38,11 +45,24 @@ class DataSource:
 
 
 @dataclass(frozen=True)
+class StartFrom:
+    """Exported weights that fill a network at the start of a run.
+
+    Args:
+      weights: name of shipped weights ("ntc"), or path of an exported .npz, relative to the recipe.
+      parts:   names of the parts taken ("g_a", "h_s.conv0"); all that both have, if none are named.
+    """
+
+    weights: str
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run.
 
     Args:
-      model:            "ntc".
+      model:            a name in ``linksim.train.tasks``, or module:Class.
       train:            sources of training images.
       validation:       source of validation images.
       validation_images: how many of them to use.
@@ -62,8 +82,14 @@ class TrainConfig:
       checkpoint_every: steps between checkpoints.
       validate_every:   steps between validations.
       log_every:        steps that a line of the log averages over.
-      start_from:       exported weights (.npz) to start from; random ones without.
-      options:          of the architecture.
+      start_from:       exported weights to start from: a name or .npz that fills the whole network, or a list of
+                        ``StartFrom`` that fill parts; random ones without.
+      freeze:           parts (or layers: "g_a.block8") that stay as they are.
+      rate_factors:     part or layer -> factor of its learning rate; the longest name that fits counts.
+      precision:        "float32", or "bfloat16" inside the parts whose task allows it (weights stay float32).
+      steps_per_call:   steps of one call into the compiled function (JAX); a GPU is then not waited for.
+      licence:          note on the data's terms, for the model card.
+      options:          of the task.
     """
 
     train: tuple[DataSource, ...]
@@ -86,28 +112,42 @@ class TrainConfig:
     checkpoint_every: int = 2000
     validate_every: int = 2000
     log_every: int = 100
-    start_from: str | None = None
+    start_from: str | tuple[StartFrom, ...] | None = None
+    freeze: tuple[str, ...] = ()
+    rate_factors: dict[str, float] = field(default_factory=dict)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    steps_per_call: int = 1
+    licence: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.train:
             raise ValueError("train must name at least one source of images")
-        for name in ("batch", "steps", "checkpoint_every", "validate_every", "log_every"):
+        for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, factor in self.rate_factors.items():
+            if factor <= 0:
+                raise ValueError(f"rate_factors.{name} must be above 0, got {factor}; or freeze it")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), got {self.ema}")
+
+    @property
+    def starts(self) -> tuple[StartFrom, ...]:
+        """``start_from`` as a list."""
+        if isinstance(self.start_from, str):
+            return (StartFrom(self.start_from),)
+        return self.start_from or ()
 
     def digest(self) -> str:
         """Hash of what the loss curve depends on: a checkpoint resumes only under an equal one.
 
         Settings at their defaults stay out, so that a version with more settings resumes an older run.
         """
-        free = ("output", "cache", "checkpoint_every", "validate_every", "validation_images")
         content = {
             item.name: value
             for item in fields(self)
-            if item.name not in free and (value := asdict(self)[item.name]) != _default(item)
+            if item.name not in FREE and (value := asdict(self)[item.name]) != _default(item)
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -123,13 +163,17 @@ def load_config(path: str | Path) -> TrainConfig:
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ScenarioError(f"cannot be read: {error}", file=path) from error
-    with_config(ConfigDict(extra="forbid"))(TrainConfig)
+    if not isinstance(content, dict):
+        raise ScenarioError("a recipe is a mapping of keys to values", file=path)
+    for kind in (DataSource, StartFrom, TrainConfig):
+        with_config(ConfigDict(extra="forbid"))(kind)
     try:
         config = TypeAdapter(TrainConfig).validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # of the forms that a key may have, the one that fitted furthest
+        first = max(error.errors(), key=lambda e: len(e["loc"]))
         key = ".".join(str(p) for p in first["loc"])
         raise ScenarioError(
             f"{first['msg']}, got {first['input']!r}", file=path, key=key

@@ -1,68 +1,43 @@
-"""``python -m linksim.train.export CONFIG --name NAME [--to FOLDER]``: float16 weights with a model card."""
+"""Export: float16 weights of a run's last checkpoint, with a model card."""
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from linksim.errors import MissingAssetError
-from linksim.model.store import SHIPPED, assign, load_bundle, read_arrays, write_bundle
-from linksim.train.config import TrainConfig, load_config
+from linksim.model.store import assign, read_arrays, variables, write_bundle
+from linksim.train.config import TrainConfig
+from linksim.train.loop import CHECKPOINT, VALIDATION, check_digest
+from linksim.train.origin import history_of
+from linksim.train.session import by_device, read_sessions
 
-GOLDEN_LEVELS = (16, 80)
-LICENCE = (
-    "Weights trained on CelebA faces (non-commercial research use by the dataset's terms) and on COCO and OpenImages "
-    "photographs: for research only."
-)
-
-
-def golden_picture() -> np.ndarray:
-    """A fixed picture, 128x128x3 uint8: ramps, an edge and a texture, in integer arithmetic."""
-    y, x = np.mgrid[0:128, 0:128]
-    planes = [(2 * x) % 256, 255 - (x + y), ((x // 8 + y // 8) % 2) * 96 + y // 2]
-    return np.stack(planes, -1).clip(0, 255).astype(np.uint8)
-
-
-def golden(path: Path) -> list[dict[str, Any]]:
-    """What decoding must give on any machine: packets, digests of their integers, block means of the pictures."""
-    from linksim.codec.engine import Engine
-    from linksim.codec.ntc import pack
-
-    machine = Engine(load_bundle(str(path)))
-    entries = []
-    for level in GOLDEN_LEVELS:
-        symbols = machine.analyse(golden_picture()[None], [level])[0]
-        picture = machine.synthesise(symbols, 128, 128).astype(np.float64)
-        means = picture.reshape(8, 16, 8, 16, 3).mean((1, 3))
-        entries.append(
-            {
-                "level": level,
-                "packet": pack(machine, symbols, 128, 128).data.hex(),
-                "symbols_sha256": hashlib.sha256(
-                    symbols.z.astype("<i4").tobytes() + symbols.s.astype("<i4").tobytes()
-                ).hexdigest(),
-                "block_means": np.round(means, 2).reshape(-1).tolist(),
-            }
-        )
-    return entries
+PRIVATE = (
+    "output",
+    "cache",
+    "start_from",
+    "licence",
+)  # of the recipe: paths of a machine, told elsewhere
+NO_LICENCE = "The recipe states no licence; the terms of the training data apply."
 
 
 def validation(folder: Path, step: int) -> list[dict[str, float]]:
     """The last validation at or before a step."""
-    path = folder / "validation.csv"
+    path = folder / VALIDATION
     if not path.is_file():
         return []
     header, *lines = [line.split(",") for line in path.read_text().splitlines()]
-    rows = [dict(zip(header, map(float, line), strict=True)) for line in lines]
+    rows = [dict(zip(header, map(_number, line), strict=True)) for line in lines]
     steps = [row["step"] for row in rows if row["step"] <= step]
     return [row for row in rows if steps and row["step"] == max(steps)]
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def export(config: TrainConfig, base: Path, name: str, target: Path, history: str = "") -> Path:
@@ -73,74 +48,53 @@ def export(config: TrainConfig, base: Path, name: str, target: Path, history: st
       base:   folder that its relative paths start from.
       name:   of the weights.
       target: folder to write to.
-      history: what went before this run (of the weights it started from), for the card.
+      history: a remark on what went before this run; what it started from is told without.
     Returns: the path of the weights.
-    Raises: MissingAssetError: no checkpoint. ComponentError: too large, or not finite.
+    Raises: MissingAssetError: no checkpoint. RunStateError: it is another run's. ComponentError: too large, or not
+      finite.
     """
-    import keras
-
-    from linksim.model.ntc import NtcConfig, NtcNet
     from linksim.train.data import digest
+    from linksim.train.prepare import make_task, network_of
 
-    checkpoint = base / config.output / "checkpoint.npz"
+    checkpoint = base / config.output / CHECKPOINT
     if not checkpoint.is_file():
         raise MissingAssetError(f"no checkpoint at {checkpoint}; train first")
     state = read_arrays(checkpoint)
+    check_digest(checkpoint, state, config)
+    task = make_task(config, base)
+    net = network_of(task)
     arrays = {n.removeprefix("ema/"): v for n, v in state.items() if n.startswith("ema/")}
-    architecture = NtcConfig(**config.options)
-    assign(NtcNet(architecture), arrays, what=checkpoint.name)
-    path = target / f"{name}.npz"
-    step = int(state["step"])
-    recipe = asdict(config)
-    for private in ("output", "cache", "start_from"):
-        recipe.pop(private)
+    assign(net, arrays, what=checkpoint.name)
+    kept = task.exported(net)
+    arrays = {path: arrays[path] for path in variables(kept)}
+    step, seconds = int(state["step"]), float(state["seconds"])
+    origin = origin_of(state)
+    recipe = {k: v for k, v in asdict(config).items() if k not in PRIVATE}
     card = {
         "name": name,
         "network": config.model,
-        "architecture": asdict(architecture),
+        "architecture": task.architecture(net),
         "steps": step,
         "images_seen": step * config.batch,
-        "hours": round(float(state["seconds"]) / 3600, 2),
-        "device": f"CPU, KERAS_BACKEND={keras.backend.backend()}",
-        "command": "python -m linksim.train RECIPE.yaml",
+        "hours": round(seconds / 3600, 2),
+        "device": by_device(read_sessions(state), seconds),
+        "command": "linksim train RECIPE.yaml && linksim export RECIPE.yaml --name " + name,
         "recipe": recipe,
-        "started_from": Path(config.start_from).name if config.start_from else None,
-        "history": history,
+        "started_from": [{k: v for k, v in card.items() if k != "history"} for card in origin],
+        "history": history_of(origin) + ([{"note": history}] if history else []),
         "data": [{"path": s.path, "sha256": digest(s)} for s in (*config.train, config.validation)],
         "validation": validation(base / config.output, step),
-        "validation_note": f"first {config.validation_images} images of {config.validation.path}; bpp estimated with "
-        "real rounding, no header; PSNR: mean over images, RGB, 8 bits",
-        "licence": LICENCE,
+        "validation_note": task.validation_note,
+        "licence": config.licence or NO_LICENCE,
     }
+    path = target / f"{name}.npz"
     write_bundle(path, arrays, card)
-    write_bundle(path, arrays, card | {"golden": golden(path)})
+    write_bundle(path, arrays, card | {"golden": type(task).golden(path)})
     return path
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Returns: the exit status: 0 done, 2 bad input."""
-    from linksim.errors import LinksimError
+def origin_of(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a checkpoint says that its run started from."""
+    import json
 
-    parser = argparse.ArgumentParser(prog="python -m linksim.train.export", description=__doc__)
-    parser.add_argument("config", type=Path, help="recipe of the run (YAML)")
-    parser.add_argument("--name", required=True, help="of the weights")
-    parser.add_argument(
-        "--to", type=Path, default=SHIPPED, help="folder (default: the shipped weights)"
-    )
-    parser.add_argument("--history", default="", help="what went before this run, for the card")
-    given = parser.parse_args(arguments)
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        path = export(
-            load_config(given.config), given.config.parent, given.name, given.to, given.history
-        )
-    except LinksimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return json.loads(str(state["origin"])) if "origin" in state else []

@@ -1,26 +1,33 @@
-"""The training loop: deterministic start, checkpoints, resume, CSV logs, validation, live progress."""
+"""The training loop: deterministic start, checkpoints, resume, CSV logs, validation. It knows no network."""
 
 from __future__ import annotations
 
 import csv
+import json
 import math
 import signal
-import sys
 import time
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from linksim.errors import RunStateError, ScenarioError
+from linksim.errors import RunStateError
 from linksim.model.store import assign, read_arrays, variables, write_arrays
-from linksim.seeds import Seed
 from linksim.train.config import TrainConfig
-from linksim.train.data import Mixture, load
-from linksim.train.steppers import Stepper, make_stepper
+from linksim.train.precision import full_precision
+from linksim.train.prefetch import Prefetcher
+from linksim.train.progress import Progress
+from linksim.train.session import device_name, read_sessions
+from linksim.train.steppers import Stepper
+from linksim.train.task import Task
 
 CHECKPOINT = "checkpoint.npz"
+LOG, VALIDATION = "log.csv", "validation.csv"
+AHEAD = 4  # calls that may wait for the device before the host waits for the oldest
 
 
 def rate_at(config: TrainConfig, step: int) -> float:
@@ -35,22 +42,29 @@ class Run:
     """A training run on disk and in memory.
 
     Args:
-      config:  what to run.
-      task:    loss, batches and validation.
-      net:     the network.
-      stepper: its optimiser.
-      images:  for validation.
-      output:  folder of ``checkpoint.npz``, ``log.csv`` and ``validation.csv``.
+      config:   what to run.
+      task:     loss, batches and validation.
+      net:      the network.
+      stepper:  its optimiser.
+      images:   for validation.
+      output:   folder of ``checkpoint.npz``, ``log.csv`` and ``validation.csv``.
+      progress: where to report to.
+      origin:   cards of the weights that the run started from.
+      validated: called with ``output`` after each validation.
     """
 
     config: TrainConfig
-    task: Any
+    task: Task
     net: Any
     stepper: Stepper
     images: np.ndarray
     output: Path
+    progress: Progress
+    origin: list[dict[str, Any]] = field(default_factory=list)
+    validated: Callable[[Path], object] | None = None
     step: int = 0
     seconds: float = 0.0  # trained so far, over all sessions
+    sessions: list[dict[str, Any]] = field(default_factory=list)
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint, if it has one. Raises RunStateError if it is another run's."""
@@ -58,14 +72,13 @@ class Run:
         if not path.is_file():
             return False
         arrays = read_arrays(path)
-        if (found := str(arrays["digest"])) != self.config.digest():
-            raise RunStateError(
-                f"{path} is of a run with other settings ({found}, this one is "
-                f"{self.config.digest()}); give another `output`, or start from exported weights"
-            )
+        check_digest(path, arrays, self.config)
         self.stepper.restore(arrays)
         self.step, self.seconds = int(arrays["step"]), float(arrays["seconds"])
-        for name in ("log.csv", "validation.csv"):
+        self.sessions = read_sessions(arrays)
+        if "origin" in arrays:
+            self.origin = json.loads(str(arrays["origin"]))
+        for name in (LOG, VALIDATION):
             self._cut(self.output / name)
         return True
 
@@ -77,13 +90,22 @@ class Run:
             path.write_text("".join(lines[:1] + kept))
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint. Raises RunStateError: there is no room for it; the one before is as it was."""
+        path = self.output / CHECKPOINT
         facts = {
             "digest": np.array(self.config.digest()),
             "step": np.array(self.step),
             "seconds": np.array(self.seconds),
+            "sessions": np.array(json.dumps(self.sessions)),
+            "origin": np.array(json.dumps(self.origin)),
         }
-        write_arrays(self.output / CHECKPOINT, self.stepper.state() | facts, compress=False)
+        try:
+            write_arrays(path, self.stepper.state() | facts, compress=False)
+        except OSError as error:
+            raise RunStateError(
+                f"{path} cannot be written at step {self.step} ({error.strerror or error}); the checkpoint before it "
+                "is whole: make room and give the same command to resume from it"
+            ) from error
 
     def averaged(self) -> dict[str, np.ndarray]:
         """The moving average of the weights, by path."""
@@ -91,48 +113,109 @@ class Run:
         return {name: state[f"ema/{name}"] for name in variables(self.net)}
 
     def validate(self) -> list[dict[str, float]]:
-        """Validate the moving average and append to ``validation.csv``."""
+        """Validate the moving average in float32 and append to ``validation.csv``."""
         state = self.stepper.state()
         assign(self.net, {n: state[f"ema/{n}"] for n in variables(self.net)})
-        rows = self.task.validate(self.net, self.images)
+        with full_precision(self.net):
+            rows = self.task.validate(self.net, self.images)
         self.stepper.restore(state)
         for row in rows:
-            append(self.output / "validation.csv", {"step": self.step} | row)
+            append(self.output / VALIDATION, {"step": self.step} | row)
         return rows
 
     def train(self, until: int | None = None) -> None:
         """Go on to ``until`` (or the configured end), or to SIGTERM or SIGINT, and leave a checkpoint."""
-        config, stop = self.config, Interrupt()
+        config = self.config
         until = config.steps if until is None else min(until, config.steps)
-        start, done, window, began = time.time(), self.step, [], self.seconds
-        with stop:
-            while self.step < until and not stop.asked:
-                batch = self.task.batch(self.step, self.net)
-                window.append(self.stepper.step(batch, rate_at(config, self.step)))
-                self.step += 1
-                self.seconds = began + time.time() - start
-                if self.step % config.log_every == 0:
-                    mean = {k: float(np.mean([w[k] for w in window])) for k in window[0]}
-                    if not math.isfinite(mean["loss"]):
-                        raise RunStateError(
-                            f"the loss is {mean['loss']} at step {self.step}; resume from "
-                            f"{self.output / CHECKPOINT} with a lower learning_rate"
-                        )
-                    speed = (self.step - done) * config.batch / (time.time() - start)
-                    append(self.output / "log.csv", {"step": self.step} | mean)
-                    figures = " ".join(f"{k} {v:.4f}" for k, v in mean.items())
-                    say(f"step {self.step}/{config.steps} {figures} {speed:.1f} images/s")
-                    window = []
-                if self.step % config.validate_every == 0:
-                    for row in self.validate():
-                        say("  " + " ".join(f"{k} {v:.4f}" for k, v in row.items()))
-                if self.step % config.checkpoint_every == 0:
+        if self.step >= until:
+            return
+        session = {"device": device_name(), "from": self.step, "to": self.step, "seconds": 0.0}
+        self.sessions.append(session)
+        start, first, began = time.monotonic(), self.step, self.seconds
+        pending: deque[Any] = deque()
+        window: list[dict[str, np.ndarray]] = []
+
+        def settle(most: int) -> None:
+            while len(pending) > most:
+                window.append({k: np.atleast_1d(v) for k, v in pending.popleft().items()})
+
+        def due(every: int) -> bool:
+            return self.step % every == 0
+
+        with Interrupt() as stop, Prefetcher(self._batches, self._chunks(until)) as batches:
+            for chunk, made in batches:
+                rates = [rate_at(config, step) for step in chunk]
+                pending.append(self.stepper.steps(made, rates))
+                self.step = chunk[-1] + 1
+                settle(AHEAD)
+                last = self.step == until or stop.asked
+                if last or any(
+                    map(due, (config.log_every, config.checkpoint_every, config.validate_every))
+                ):
+                    settle(0)
+                    self._check(window)
+                spent = time.monotonic() - start
+                self.seconds = began + spent
+                session.update(to=self.step, seconds=spent)
+                if due(config.log_every):
+                    mean = {
+                        k: float(np.concatenate([w[k] for w in window]).mean()) for k in window[0]
+                    }
+                    append(self.output / LOG, {"step": self.step} | mean)
+                    speed = (self.step - first) * config.batch / spent
+                    self.progress.update(self.step, until, mean, speed)
+                    window.clear()
+                if due(config.validate_every):
+                    self._report(self.validate())
+                if due(config.checkpoint_every) and not last:
                     self.save()
+                if last:
+                    break
         self.save()
+
+    def _chunks(self, until: int) -> Iterator[list[int]]:
+        """Steps of each call: none runs past a step at which something is written."""
+        config, step = self.config, self.step
+        while step < until:
+            ends = [until, step + config.steps_per_call]
+            for every in (config.log_every, config.checkpoint_every, config.validate_every):
+                ends.append((step // every + 1) * every)
+            yield list(range(step, min(ends)))
+            step = min(ends)
+
+    def _batches(self, chunk: list[int]) -> tuple[list[int], list[dict[str, np.ndarray]]]:
+        return chunk, [self.task.batch(step, self.net) for step in chunk]
+
+    def _check(self, window: list[dict[str, np.ndarray]]) -> None:
+        """Raises RunStateError if a loss since the last log is not finite: a checkpoint never holds that."""
+        for figures in window:
+            if not np.isfinite(figures["loss"]).all():
+                raise RunStateError(
+                    f"the loss is {figures['loss'][~np.isfinite(figures['loss'])][0]} at or before step {self.step}; "
+                    f"resume from {self.output / CHECKPOINT} with a lower learning_rate"
+                )
+
+    def _report(self, rows: list[dict[str, float]]) -> None:
+        for row in rows:
+            text = (f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+            self.progress.note("  " + " ".join(text))
+        if self.validated is not None:
+            self.validated(self.output)
+
+
+def check_digest(path: Path, arrays: dict[str, np.ndarray], config: TrainConfig) -> None:
+    """Raises RunStateError if a checkpoint is not of this recipe."""
+    if "digest" not in arrays or "step" not in arrays:
+        raise RunStateError(f"{path} is not a checkpoint of a training run; give another `output`")
+    if (found := str(arrays["digest"])) != config.digest():
+        raise RunStateError(
+            f"{path} is of a run with other settings ({found}, this one is "
+            f"{config.digest()}); give another `output`, or start from exported weights"
+        )
 
 
 class Interrupt:
-    """Turns SIGTERM and SIGINT into a request to stop after the current step."""
+    """Turns SIGTERM and SIGINT into a request to stop after the current step; a second one stops at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -144,6 +227,8 @@ class Interrupt:
         return self
 
     def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
         self.asked = True
 
     def __exit__(self, *_: object) -> None:
@@ -152,49 +237,15 @@ class Interrupt:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a line to a CSV file, with a header if it is new."""
+    """Add a line to a CSV file, with a header if it is new. Raises RunStateError: it cannot be written."""
     new = not path.is_file()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in row.items()})
-
-
-def say(text: str) -> None:
-    """A line of progress, on stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def prepare(config: TrainConfig, base: Path) -> Run:
-    """Load data, build the network and resume where the output folder has a checkpoint.
-
-    Args:
-      config: the recipe.
-      base:   folder that its relative paths start from.
-    """
-    from linksim.train.ntc_task import NtcTask
-
-    tasks = {"ntc": NtcTask}
-    if config.model not in tasks:
-        raise ScenarioError(
-            f"model must be one of {sorted(tasks)}, got {config.model!r}", key="model"
-        )
-    output = base / config.output
-    cache = base / config.cache if config.cache else output / "data"
-    seed = Seed.root(config.seed)
-    arrays = tuple(load(source, cache, seed) for source in config.train)
-    mixture = Mixture(arrays, tuple(source.weight for source in config.train), seed)
-    images = load(config.validation, cache, seed)[: config.validation_images]
-    task = tasks[config.model](config, mixture, seed)
-    net = task.network()
-    if config.start_from:
-        assign(net, read_arrays(base / config.start_from), what=config.start_from)
-    stepper = make_stepper(
-        net, task.loss, clip_norm=config.clip_norm, ema=config.ema, optimizer=config.optimizer
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    run = Run(config, task, net, stepper, images, output)
-    if run.resume():
-        say(f"resumed at step {run.step} after {run.seconds / 3600:.2f} h")
-    return run
+    try:
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in row.items()})
+    except OSError as error:
+        raise RunStateError(
+            f"{path} cannot be written ({error.strerror or error}); make room and give the same command to resume"
+        ) from error

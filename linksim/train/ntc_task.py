@@ -4,41 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from linksim.model.ntc import STRIDE, STRIDE_Z, NtcConfig, NtcNet
-from linksim.seeds import Seed
-from linksim.train.config import TrainConfig
-from linksim.train.data import Mixture
+from linksim.train.ntc_golden import differences, golden
 from linksim.train.start import start_from_patches
+from linksim.train.task import Task
 
 QUALITIES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # that validation reports
 
 
 @dataclass(frozen=True)
-class NtcTask:
-    """What is optimised and what is reported.
+class NtcTask(Task):
+    """R + lambda D at qualities that cover all rates in every batch; ``options`` are those of NtcConfig."""
 
-    Args:
-      config: of the run.
-      images: to train on.
-      seed:   root of the draws.
-    """
-
-    config: TrainConfig
-    images: Mixture
-    seed: Seed
+    figure_axes: ClassVar = ("bpp", "psnr")
+    low_precision: ClassVar = ("g_a", "g_s")
 
     def network(self) -> NtcNet:
         """A fresh network; its variables are drawn from the run's seed."""
         import keras
 
         keras.utils.set_random_seed(self.seed.child("weights").integer())
-        net = NtcNet(NtcConfig(**self.config.options))
-        start_from_patches(net, self.images.batch(-1, 1000))
-        return net
+        return NtcNet(NtcConfig(**self.config.options))
+
+    def begin(self, net: NtcNet, loaded: frozenset[str]) -> None:
+        """Principal axes of patches for the linear skeleton, unless there are weights."""
+        if not loaded & {"g_a", "g_s", "gain", "ungain"}:
+            start_from_patches(net, self.images.batch(-1, 1000))
 
     def batch(self, step: int, net: NtcNet) -> dict[str, np.ndarray]:
         """Everything random about a step, drawn outside the compiled function."""
@@ -53,7 +49,7 @@ class NtcTask:
         shape_u = (size, side // STRIDE, side // STRIDE, cfg.latent)
         shape_z = (size, side // STRIDE_Z, side // STRIDE_Z, cfg.side)
         return {
-            "x": x.astype(np.float32),
+            "x": x,
             "quality": quality.astype(np.float32),
             "lagrangian": lagrangian.astype(np.float32),
             "weight": ((lagrangian / 1e-3) ** -self.config.balance).astype(np.float32),
@@ -65,7 +61,7 @@ class NtcTask:
         """Mean over images of weight (R [bpp] + lambda MSE)."""
         from keras import ops
 
-        x = batch["x"]
+        x = ops.cast(batch["x"], "float32")
         x_hat, bits_u, bits_z = net(x, batch["quality"], batch["noise_u"], batch["noise_z"])
         pixels = x.shape[1] * x.shape[2]
         rate_u = ops.sum(bits_u, (1, 2, 3)) / pixels
@@ -96,3 +92,19 @@ class NtcTask:
                 }
             )
         return rows
+
+    @property
+    def validation_note(self) -> str:
+        """What the card's validation rows are."""
+        how = "bpp estimated with real rounding, no header; PSNR: mean over images, RGB, 8 bits"
+        return f"{super().validation_note}; {how}"
+
+    @staticmethod
+    def golden(path: Path) -> list[dict[str, Any]]:
+        """Packets, digests of their integers, block means of the pictures."""
+        return golden(path)
+
+    @classmethod
+    def differences(cls, path: Path, golden: list[dict[str, Any]]) -> list[str]:
+        """Decodes the stored packets: what is on disk somewhere must stay readable."""
+        return differences(path, golden)

@@ -1,27 +1,33 @@
 """One optimisation step, on TensorFlow and on JAX, behind one interface.
 
-The loss is written once, in keras.ops: ``loss(net, batch) -> (scalar, {name: scalar})``. A stepper owns the weights,
-Adam's state and the moving average, and gives them out as plain arrays.
+The losses are written once, in keras.ops (see ``Task.loss``). A step is one or more turns (``Turn``): each moves its
+variables by its own loss with an optimiser of its own; then the moving average of all weights follows. Variables that
+are not trainable get no gradient; a loss names what they become under ``state``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from linksim.errors import RunStateError
+from linksim.errors import RunStateError, ScenarioError
 from linksim.model.store import variables
-
-Loss = Callable[[Any, Mapping[str, Any]], tuple[Any, dict[str, Any]]]
+from linksim.train.config import TrainConfig
+from linksim.train.turn import Turn, belongs, check_names
 
 
 class Stepper(Protocol):
     """What the training loop needs of a backend."""
 
-    def step(self, batch: Mapping[str, np.ndarray], rate: float) -> dict[str, float]:
-        """One step with learning rate ``rate``. Returns: the loss's figures before the step."""
+    def steps(
+        self, batches: Sequence[Mapping[str, np.ndarray]], rates: Sequence[float]
+    ) -> Mapping[str, Any]:
+        """One step for each batch, with its learning rate.
+
+        Returns: figure -> [n] values before each step, perhaps still being computed: ``np.asarray`` waits for them.
+        """
         ...
 
     def state(self) -> dict[str, np.ndarray]:
@@ -33,132 +39,65 @@ class Stepper(Protocol):
         ...
 
 
-def make_stepper(
-    net: Any, loss: Loss, *, clip_norm: float, ema: float, optimizer: str = "adam"
-) -> Stepper:
-    """The stepper for the backend that Keras runs on. Args: optimizer: "adam" or "muon"."""
+def make_stepper(net: Any, turns: Sequence[Turn], config: TrainConfig) -> Stepper:
+    """The stepper for the backend that Keras runs on."""
     import keras
 
     backend = keras.backend.backend()
+    movers = [Mover(net, turn, config) for turn in turns]
     if backend == "tensorflow":
-        return TensorFlowStepper(net, loss, _optimizer(optimizer, clip_norm), ema)
+        from linksim.train.tensorflow_stepper import TensorFlowStepper
+
+        return TensorFlowStepper(net, movers, config.ema)
     if backend == "jax":
-        return JaxStepper(net, loss, _optimizer(optimizer, clip_norm), ema)
+        from linksim.train.jax_stepper import JaxStepper
+
+        return JaxStepper(net, movers, config.ema)
     raise RunStateError(
         f"training runs on KERAS_BACKEND=tensorflow or jax, this process has {backend}"
     )
 
 
-def _optimizer(name: str, clip_norm: float) -> Any:
+class Mover:
+    """A turn made concrete: its variables, their rate factors, and its optimiser.
+
+    Args: net: the network; turn; config: for ``freeze``, ``rate_factors`` and the optimiser.
+    """
+
+    def __init__(self, net: Any, turn: Turn, config: TrainConfig) -> None:
+        named = variables(net)
+        check_names(config.freeze, named, "freeze")
+        check_names(config.rate_factors, named, "rate_factors")
+        self.turn = turn
+        self.paths = [
+            path
+            for path, variable in named.items()
+            if variable.trainable
+            and (turn.parts is None or any(belongs(path, part) for part in turn.parts))
+            and not any(belongs(path, name) for name in config.freeze)
+        ]
+        if not self.paths:
+            raise ScenarioError("freeze leaves nothing to train", key="freeze")
+        self.factors = [turn.rate * _factor(config.rate_factors, path) for path in self.paths]
+        self.optimizer = _optimizer(config.optimizer, config.clip_norm, turn)
+        self.optimizer.build([named[path] for path in self.paths])
+
+    def slot(self, index: int) -> str:
+        """Name in a checkpoint of one of the optimiser's variables."""
+        return f"optimizer{'.' if self.turn.name else ''}{self.turn.name}/{index:04d}"
+
+
+def _factor(factors: Mapping[str, float], path: str) -> float:
+    fitting = [name for name in factors if belongs(path, name)]
+    return factors[max(fitting, key=len)] if fitting else 1.0
+
+
+def _optimizer(name: str, clip_norm: float, turn: Turn) -> Any:
     import keras
 
     if name == "muon":
         from linksim.train.muon import ConvMuon
 
         return ConvMuon(1e-3, clip_norm)
-    return keras.optimizers.Adam(1e-3, global_clipnorm=clip_norm)
-
-
-class TensorFlowStepper:
-    """Eager variables, one compiled function per batch shape."""
-
-    def __init__(self, net: Any, loss: Loss, optimizer: Any, ema: float) -> None:
-        import tensorflow as tf
-
-        self.named: dict[str, Any] = variables(net)
-        weights = list(self.named.values())
-        self.optimizer = optimizer
-        self.optimizer.build(weights)
-        self.average = [tf.Variable(w.value, trainable=False) for w in weights]
-
-        @tf.function
-        def run(batch):
-            with tf.GradientTape() as tape:
-                value, figures = loss(net, batch)
-            self.optimizer.apply(tape.gradient(value, [w.value for w in weights]), weights)
-            for mean, weight in zip(self.average, weights, strict=True):
-                mean.assign(ema * mean + (1.0 - ema) * weight.value)
-            return figures
-
-        self._run = run
-
-    def step(self, batch, rate):
-        """See ``Stepper.step``."""
-        import tensorflow as tf
-
-        self.optimizer.learning_rate.assign(rate)
-        figures = self._run({name: tf.constant(value) for name, value in batch.items()})
-        return {name: float(value) for name, value in figures.items()}
-
-    def state(self):
-        """See ``Stepper.state``."""
-        arrays = {f"weights/{n}": v.numpy() for n, v in self.named.items()}
-        arrays |= {f"ema/{n}": v.numpy() for n, v in zip(self.named, self.average, strict=True)}
-        for i, slot in enumerate(self.optimizer.variables):
-            arrays[f"optimizer/{i:04d}"] = slot.numpy()
-        return arrays
-
-    def restore(self, state):
-        """See ``Stepper.restore``."""
-        for (name, variable), mean in zip(self.named.items(), self.average, strict=True):
-            variable.assign(state[f"weights/{name}"])
-            mean.assign(state[f"ema/{name}"])
-        for i, slot in enumerate(self.optimizer.variables):
-            slot.assign(state[f"optimizer/{i:04d}"])
-
-
-class JaxStepper:
-    """Pure function of arrays; the network's own variables are only read for their shapes."""
-
-    def __init__(self, net: Any, loss: Loss, optimizer: Any, ema: float) -> None:
-        import jax
-        import jax.numpy as jnp
-        import keras
-
-        self.named: dict[str, Any] = variables(net)
-        weights = list(self.named.values())
-        self.optimizer = optimizer
-        self.optimizer.build(weights)
-        slots = self.optimizer.variables
-        self._rate = next(i for i, s in enumerate(slots) if s is self.optimizer.learning_rate)
-        self.weights = [jnp.array(w.value) for w in weights]
-        self.average = [jnp.array(w.value) for w in weights]
-        self.slots = [jnp.array(s.value) for s in slots]
-
-        def value(arrays, batch):
-            with keras.StatelessScope(state_mapping=list(zip(weights, arrays, strict=True))):
-                return loss(net, batch)
-
-        @jax.jit
-        def run(arrays, average, slots, batch):
-            (_, figures), gradient = jax.value_and_grad(value, has_aux=True)(arrays, batch)
-            arrays, slots = self.optimizer.stateless_apply(slots, gradient, arrays)
-            average = [ema * m + (1.0 - ema) * w for m, w in zip(average, arrays, strict=True)]
-            return arrays, average, slots, figures
-
-        self._run = run
-
-    def step(self, batch, rate):
-        """See ``Stepper.step``."""
-        self.slots[self._rate] = np.float32(rate)
-        self.weights, self.average, slots, figures = self._run(
-            self.weights, self.average, self.slots, dict(batch)
-        )
-        self.slots = list(slots)
-        return {name: float(value) for name, value in figures.items()}
-
-    def state(self):
-        """See ``Stepper.state``."""
-        arrays = {
-            f"weights/{n}": np.asarray(v) for n, v in zip(self.named, self.weights, strict=True)
-        }
-        arrays |= {f"ema/{n}": np.asarray(v) for n, v in zip(self.named, self.average, strict=True)}
-        return arrays | {f"optimizer/{i:04d}": np.asarray(s) for i, s in enumerate(self.slots)}
-
-    def restore(self, state):
-        """See ``Stepper.restore``."""
-        import jax.numpy as jnp
-
-        self.weights = [jnp.array(state[f"weights/{n}"]) for n in self.named]
-        self.average = [jnp.array(state[f"ema/{n}"]) for n in self.named]
-        self.slots = [jnp.array(state[f"optimizer/{i:04d}"]) for i in range(len(self.slots))]
+    beta_1, beta_2 = turn.adam
+    return keras.optimizers.Adam(1e-3, beta_1, beta_2, global_clipnorm=clip_norm)

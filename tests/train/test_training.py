@@ -13,11 +13,18 @@ import pytest
 import yaml
 from PIL import Image
 
-from linksim.errors import ImageError, MissingAssetError, RunStateError, ScenarioError
+from linksim.errors import (
+    ImageError,
+    MissingAssetError,
+    RunStateError,
+    ScenarioError,
+    UnknownNameError,
+)
 from linksim.seeds import Seed
 from linksim.train.config import DataSource, TrainConfig, load_config
 from linksim.train.data import Mixture, digest, load
-from linksim.train.loop import prepare, rate_at
+from linksim.train.loop import rate_at
+from linksim.train.prepare import prepare
 
 SMALL = {"width4": 8, "width8": 8, "width16": 16, "hidden4": 8, "hidden8": 8, "hidden16": 8}
 SMALL |= {"blocks8": 1, "latent": 32, "hyper": 8, "hyper_out": 8, "side": 8, "context": 8}
@@ -64,6 +71,7 @@ def recipe(data: Path, output: Path, **changes) -> Path:
         "log_every": 2,
         "validate_every": 6,
         "checkpoint_every": 4,
+        "licence": "for tests alone",
         "options": SMALL,
         **changes,
     }
@@ -110,10 +118,12 @@ def test_checkpoints_hold_all_that_a_step_depends_on(finished):
     run = prepare(load_config(finished), finished.parent)
     assert run.step == 12
     state = run.stepper.state()
-    first = run.stepper.step(run.task.batch(12, run.net), 1e-3)
+    first = run.stepper.steps([run.task.batch(12, run.net)], [1e-3])
     run.stepper.restore(state)
-    second = run.stepper.step(run.task.batch(12, run.net), 1e-3)
-    assert first == pytest.approx(second, rel=1e-5)
+    second = run.stepper.steps([run.task.batch(12, run.net)], [1e-3])
+    assert {k: float(v[0]) for k, v in first.items()} == pytest.approx(
+        {k: float(v[0]) for k, v in second.items()}, rel=1e-5
+    )
     assert any(name.startswith("optimizer/") for name in state)
 
 
@@ -142,7 +152,8 @@ def test_export_shrinks_resumes_and_describes(finished, data, tmp_path):
     assert card["steps"] == 12 and card["images_seen"] == 48 and card["network"] == "ntc"
     assert card["data"][0]["sha256"] == digest(DataSource(str(data / "shard.tar")))
     assert str(finished.parent) not in json.dumps(card["recipe"]["options"])
-    assert len(card["golden"]) == 2 and "research" in card["licence"]
+    assert len(card["golden"]) == 2 and card["licence"] == "for tests alone"
+    assert sum(card["device"].values()) == pytest.approx(card["hours"], abs=0.02)
     assert {row["step"] for row in card["validation"]} == {12}
     assert engine(str(path)).bundle.card["name"] == "tiny"
     more = recipe(data, tmp_path / "more", start_from=str(path), steps=2)
@@ -226,7 +237,7 @@ def test_bad_recipes_are_refused(data, tmp_path, changes, message):
 
 def test_an_unknown_model_is_named(data, tmp_path):
     path = recipe(data, tmp_path / "bad", model="vae")
-    with pytest.raises(ScenarioError, match="vae"):
+    with pytest.raises(UnknownNameError, match="vae"):
         prepare(load_config(path), path.parent)
 
 

@@ -1,0 +1,55 @@
+"""Training as a process: which backend, how many threads, one run per folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from linksim.train.config import TrainConfig, load_config
+from linksim.train.progress import Progress
+
+
+def choose_backend(threads: int) -> None:
+    """TensorFlow unless KERAS_BACKEND says otherwise. Call before Keras is imported. Args: threads: on a CPU."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        from linksim import quiet
+
+        tf = quiet.load("tensorflow")
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def train(
+    recipe: Path,
+    until: int | None = None,
+    threads: int = 2,
+    progress: Callable[[TrainConfig], Progress] | None = None,
+    validated: Callable[[Path], object] | None = None,
+) -> Path:
+    """Train, or go on training.
+
+    Args:
+      recipe:    YAML file.
+      until:     stop at this step.
+      threads:   of a CPU backend.
+      progress:  makes what is reported to; plain lines on stderr without.
+      validated: called with the output folder after each validation.
+    Returns: the output folder.
+    """
+    from linksim.results.lock import FolderLock
+    from linksim.train.prepare import make_folder, prepare
+
+    config = load_config(recipe)
+    choose_backend(threads)
+    output = recipe.parent / config.output
+    make_folder(output)
+    lock = FolderLock(output)
+    try:
+        report = progress(config) if progress else None
+        prepare(config, recipe.parent, report, validated).train(until)
+    finally:
+        lock.release()
+    return output

@@ -1,0 +1,75 @@
+"""Where a run starts from: exported weights, whole or in parts, and what their cards say went before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from linksim.errors import ComponentError, ScenarioError
+from linksim.model.store import Bundle, assign, load_bundle, read_arrays, variables
+from linksim.train.config import StartFrom, TrainConfig
+from linksim.train.turn import belongs, check_names
+
+KEPT = ("name", "network", "sha256", "steps", "images_seen", "hours", "device", "history")
+
+
+def load_parts(net: Any, config: TrainConfig, base: Path) -> tuple[frozenset[str], list[dict]]:
+    """Fill a network as ``start_from`` says. In place.
+
+    Args:
+      net:    the network.
+      config: the recipe.
+      base:   folder that its relative paths start from.
+    Returns: names of the parts filled (wholly or partly); per source what its card says (``KEPT``), and ``parts``.
+    Raises: MissingAssetError, ComponentError: the weights. ScenarioError: parts that are not there.
+    """
+    filled: set[str] = set()
+    cards = []
+    for start in config.starts:
+        bundle = _bundle(start.weights, base)
+        chosen = _chosen(start, net, bundle, isinstance(config.start_from, str))
+        assign(net, bundle.arrays, what=start.weights, only=chosen)
+        parts = {name for name, layer in net.parts.items() if _any(layer, chosen)}
+        filled |= parts
+        cards.append({k: bundle.card[k] for k in KEPT if k in bundle.card} | {"parts": [*parts]})
+    return frozenset(filled), cards
+
+
+def _bundle(weights: str, base: Path) -> Bundle:
+    if not weights.endswith(".npz"):
+        return load_bundle(weights)
+    path = base / weights
+    if path.with_suffix(".json").is_file():
+        return load_bundle(str(path))
+    return Bundle({"name": path.stem}, read_arrays(path))
+
+
+def _chosen(start: StartFrom, net: Any, bundle: Bundle, whole: bool) -> list[str]:
+    paths = list(variables(net))
+    if whole:
+        return paths
+    if start.parts:
+        check_names(start.parts, paths, "start_from.parts")
+        chosen = [path for path in paths if any(belongs(path, part) for part in start.parts)]
+        if missing := [path for path in chosen if path not in bundle.arrays]:
+            raise ComponentError(f"{start.weights} has no {missing[0]}, which start_from asks for")
+        return chosen
+    if shared := [path for path in paths if path in bundle.arrays]:
+        return shared
+    raise ScenarioError(f"{start.weights} shares no part with this network", key="start_from")
+
+
+def _any(layer: Any, chosen: list[str]) -> bool:
+    own = {weight.path for weight in layer.weights}
+    return any(path in own for path in chosen)
+
+
+def history_of(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The chain of weights behind a run, the oldest first, from the cards of what it started from."""
+    chain: list[dict[str, Any]] = []
+    for card in cards:
+        before = card.get("history") or []
+        chain += before if isinstance(before, list) else [{"note": before}]
+        chain.append({k: v for k, v in card.items() if k != "history"})
+    return chain
