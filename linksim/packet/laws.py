@@ -9,6 +9,7 @@ What a process may declare (attributes or properties)
   ``mean_burst``        closed form of the mean length of a run of losses [packets].
   ``stationary = False``  it starts in a state of its own, so the rate is that of a long run, not of the first packet.
   ``uses_seed = False``   every frame loses the same packets (a trace that is always read from one place).
+  ``simulates = True``    each packet crosses a simulated link: fewer frames are drawn, unless told otherwise.
   ``examples(folder)``  parameter sets for tests, as in :mod:`linksim.channel.laws`.
 """
 
@@ -188,20 +189,24 @@ LAWS: dict[str, Callable[[_Bench], Outcome]] = {
 def check_erasure(
     process: ErasureProcess,
     *,
-    frames: int = 4000,
-    packets: int = 40,
+    frames: int | None = None,
+    packets: int | None = None,
     seed: int = 0,
     only: Iterable[str] | None = None,
 ) -> list[LawResult]:
     """Measure every law.
 
     Args:
-      frames:  how many frames the averages run over. packets: of each frame.
+      frames:  how many frames the averages run over, by default 4,000 (200 where the process ``simulates``).
+      packets: of each frame, by default 40 (8).
       seed:    of the losses; another one is an independent look.
       only:    names of the laws to measure; by default all.
     Returns: results in the order of ``LAWS``; the first alone where shapes or dtypes are wrong. Raises nothing,
              whatever the process does.
     """
+    dear = bool(getattr(process, "simulates", False))
+    frames = frames or (200 if dear else 4000)
+    packets = packets or (8 if dear else 40)
     bench = _Bench(process, frames, packets, Seed.root(seed).child("erasure laws"))
     first = measure(SHAPES, partial(_shapes, bench))
     if not first.passed:

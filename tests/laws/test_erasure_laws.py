@@ -38,6 +38,8 @@ def test_the_built_in_processes_are_there():
 @given(counts=st.lists(st.integers(0, 30), max_size=6), root=st.integers(0, 99))
 def test_shapes_determinism_and_order(case, counts, root):
     process, seeds = _make(case), FrameSeeds.of(root, len(counts))
+    if getattr(process, "simulates", False):
+        counts = [c // 6 for c in counts]
     lost = process(counts, seeds)
     assert [(v.shape, v.dtype) for v in lost] == [((c,), np.dtype(bool)) for c in counts]
     for a, b in zip(lost, process(counts, seeds), strict=True):
