@@ -14,15 +14,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from linksim import check
 from linksim.errors import LinksimError
-from linksim.terminal import RunProgress, duration, print_table, say
+from linksim.terminal import (
+    BAD_INPUT,
+    DONE,
+    FAILED_POINTS,
+    INTERRUPTED,
+    Overrides,
+    RunProgress,
+    TextOrJson,
+    duration,
+    print_json,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from linksim.registry import Entry
-    from linksim.runner import Preview
     from linksim.scenario import Scenario
-
-DONE, FAILED_POINTS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Group(TyperGroup):
@@ -53,6 +63,7 @@ app = typer.Typer(
 assets_app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Metric weights: what is here, and fetching."
 )
+app.add_typer(check.app, name="check", short_help="Check a scenario, a channel or a loss process.")
 app.add_typer(assets_app, name="assets")
 
 
@@ -69,13 +80,6 @@ class Kind(StrEnum):
     images = "images"
 
 
-class TextOrJson(StrEnum):
-    """Forms of a listing."""
-
-    text = "text"
-    json = "json"
-
-
 class TableFormat(StrEnum):
     """Forms of a table."""
 
@@ -85,14 +89,6 @@ class TableFormat(StrEnum):
 
 
 ScenarioPath = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario YAML file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override a key, such as axes.es_n0_db=[0,5]. Repeatable.",
-    ),
-]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Results folder of a run.")]
 
 
@@ -169,66 +165,6 @@ def _report(summary: Any, study: Scenario) -> None:
     )
 
 
-@app.command(short_help="Show the points, budgets and cost.")
-def check(
-    scenario: ScenarioPath,
-    overrides: Overrides = None,
-    form: Annotated[TextOrJson, typer.Option("--format", help="How to print.")] = TextOrJson.text,
-) -> None:
-    """Expand a scenario's points with budgets and cost; simulate nothing."""
-    study = _load(scenario, overrides)
-    from linksim import runner
-
-    previews = runner.preview(study)
-    failed = [preview for preview in previews if preview.error is not None]
-    if form is TextOrJson.json:
-        _print_json([_preview_row(preview) for preview in previews])
-    else:
-        _print_previews(previews)
-    for label, reason in study.not_applicable.items():
-        say(f"note: {label}: {reason}")
-    say(
-        f"{len(previews)} points, about {duration(sum(p.cost_s for p in previews if p.error is None))} "
-        "with source coding cached" + (f"; {len(failed)} cannot be run" if failed else "")
-    )
-    if failed:
-        raise typer.Exit(BAD_INPUT if len(failed) == len(previews) else FAILED_POINTS)
-
-
-def _preview_row(preview: Preview) -> dict[str, Any]:
-    point = preview.point
-    return {
-        "point": point.id,
-        "system": point.system_label,
-        "link": point.link,
-        "channel": point.channel_label,
-        **point.axes,
-        "budget": preview.text,
-        "cost_s": preview.cost_s,
-        "error": preview.error,
-    }
-
-
-def _print_previews(previews: list[Preview]) -> None:
-    axes = list(dict.fromkeys(axis for p in previews for axis in p.point.axes))
-    on_channel = any(p.point.channel_label for p in previews)
-    rows = []
-    for preview in previews:
-        point = preview.point
-        values = (point.axes.get(axis, "") for axis in axes)
-        rows.append(
-            [
-                point.system_label,
-                *([point.channel_label or ""] if on_channel else []),
-                *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values),
-                preview.text if preview.error is None else f"cannot run: {preview.error}",
-                duration(preview.cost_s),
-            ]
-        )
-    place = ["channel"] if on_channel else []
-    print_table(["system", *place, *axes, "budget of one image", "cost"], rows)
-
-
 @app.command("list", short_help="List channels, codecs, metrics, ...")
 def list_components(
     kind: Annotated[Kind | None, typer.Argument(help="Only this kind.", show_default=False)] = None,
@@ -240,7 +176,7 @@ def list_components(
     kinds = [kind.value] if kind is not None else list(registry.KINDS)
     found = {k: list(registry.entries(k).values()) for k in kinds}
     if form is TextOrJson.json:
-        _print_json(
+        print_json(
             [
                 {
                     "kind": entry.kind,
@@ -336,7 +272,7 @@ def bench(
     if out is not None:
         out.write_text(json.dumps(report, indent=2) + "\n")
     if form is TextOrJson.json:
-        _print_json(report)
+        print_json(report)
         return
     print(", ".join(f"{key} {value}" for key, value in report["machine"].items()))
     print_table(
@@ -360,7 +296,7 @@ def schema() -> None:
     """Print the JSON schema of scenario files, for editors."""
     from linksim.scenario import json_schema
 
-    _print_json(json_schema())
+    print_json(json_schema())
 
 
 @assets_app.command("list", short_help="Show what is here and what is missing.")
@@ -372,7 +308,7 @@ def list_assets(
 
     found = assets.status()
     if form is TextOrJson.json:
-        _print_json(
+        print_json(
             [
                 {
                     "name": s.asset.name,
@@ -422,12 +358,6 @@ def _load(scenario: Path, overrides: list[str] | None) -> Scenario:
     from linksim.scenario import load
 
     return load(scenario, overrides or [])
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def main() -> None:

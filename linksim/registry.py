@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import importlib.util
 import inspect
 import sys
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from types import ModuleType, UnionType
+from typing import Any, TypeVar, Union
 
 from linksim.errors import ComponentError, DuplicateNameError, UnknownNameError
 
@@ -35,6 +38,19 @@ KINDS = {
     "metrics": "metric",
     "images": "image source",
 }
+
+# What a component of each kind must have; the protocols in types.py and link/system.py say what it means.
+NEEDS = {
+    "channels": ("__call__",),
+    "erasures": ("__call__",),
+    "codecs": ("min_bits", "encode", "decode", "distortion"),
+    "joints": ("min_uses", "side_bits", "encode", "decode"),
+    "systems": ("family", "links", "preview", "simulate"),
+    "channel_codes": ("plan", "encode", "decode", "error_rate"),
+    "metrics": ("__call__", "unit", "higher_is_better"),
+    "images": ("__len__", "key", "digest", "size", "load"),
+}
+NEEDS_OF_SET_METRICS = ("features", "distance", "unit", "higher_is_better", "min_images")
 
 T = TypeVar("T", bound=type)
 _decorated: dict[tuple[str, str], type] = {}
@@ -157,6 +173,22 @@ def find(kind: str, name: str) -> Entry:
     return known[name]
 
 
+def whole_plugin(kind: str, plugin: str, base: Path | None = None) -> str:
+    """``file.py`` as ``file.py:Class`` where the file defines one class alone; ``file.py:Class`` as it is.
+
+    Raises: ComponentError: if the file is missing, not importable, or leaves the choice open.
+    """
+    if not plugin.endswith(".py"):
+        return plugin
+    what = f"plug-in {KINDS[kind]} {plugin!r}"
+    classes = _classes(_module(what, (base or Path.cwd()) / plugin))
+    if len(classes) != 1:
+        raise ComponentError(
+            f"{what}: it has {', '.join(classes) or 'no classes'}; write {plugin}:ClassName"
+        )
+    return f"{plugin}:{classes[0]}"
+
+
 def load_file(kind: str, plugin: str, base: Path | None = None) -> type:
     """The class that ``file.py:Class`` names.
 
@@ -168,9 +200,36 @@ def load_file(kind: str, plugin: str, base: Path | None = None) -> type:
     if not path_text or not attribute:
         raise ComponentError(f"{what}: write it as file.py:ClassName")
     path = (base or Path.cwd()) / path_text
+    module = _module(what, path)
+    cls = getattr(module, attribute, None)
+    if not isinstance(cls, type):
+        raise ComponentError(
+            f"{what}: {path.name} has no class {attribute!r}; it has {_classes(module) or 'no classes'}"
+        )
+    return cls
+
+
+def _classes(module: ModuleType) -> list[str]:
+    """Names of the classes that a module itself defines, those with a leading underscore left out."""
+    own = (
+        n
+        for n, v in vars(module).items()
+        if isinstance(v, type) and v.__module__ == module.__name__
+    )
+    return [name for name in own if not name.startswith("_")]
+
+
+def _module(what: str, path: Path) -> ModuleType:
+    """The module in a plug-in's file, imported once in a process as long as the file stays the same."""
     if not path.is_file():
         raise ComponentError(f"{what}: there is no file {path}")
-    module_name = f"linksim_plugin_{path.stem}_{abs(hash(str(path.resolve())))}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ComponentError(f"{what}: {path} cannot be read: {error.strerror}") from None
+    # By content, so that a file edited beside a running notebook is read again.
+    key = hashlib.blake2b(str(path.resolve()).encode() + b"\0" + content, digest_size=8)
+    module_name = f"linksim_plugin_{path.stem}_{key.hexdigest()}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, path)
@@ -183,20 +242,11 @@ def load_file(kind: str, plugin: str, base: Path | None = None) -> type:
             del sys.modules[module_name]
             if isinstance(error, KeyboardInterrupt):
                 raise
+            said = " ".join(str(error).split())
             raise ComponentError(
-                f"{what}: importing it raised {type(error).__name__}: {error}"
+                f"{what}: importing it raised {type(error).__name__}: {said}"
             ) from error
-    cls = getattr(module, attribute, None)
-    if not isinstance(cls, type):
-        names = [
-            n
-            for n, v in vars(module).items()
-            if isinstance(v, type) and v.__module__ == module_name
-        ]
-        raise ComponentError(
-            f"{what}: {path.name} has no class {attribute!r}; it has {names or 'no classes'}"
-        )
-    return cls
+    return module
 
 
 def parameters(cls: type) -> dict[str, Any]:
@@ -254,7 +304,23 @@ def create(kind: str, spec: str | Mapping[str, Any], *, base: Path | None = None
     if (name is None) == (plugin is None):
         raise ComponentError(f"a {KINDS[kind]} is given by `name` or by `plugin`, got {spec!r}")
     cls = load_file(kind, plugin, base) if plugin is not None else find(kind, str(name)).load()
-    return build(cls, given, what=f"{KINDS[kind]} {name or plugin!r}")
+    what = f"{KINDS[kind]} {name or plugin!r}"
+    made = build(cls, given, what=what)
+    _check_form(kind, made, what)
+    return made
+
+
+def _check_form(kind: str, made: Any, what: str) -> None:
+    """Raise ComponentError where a component lacks what its kind must have (a class of another kind, a typing slip)."""
+    needs = NEEDS[kind]
+    if kind == "metrics" and hasattr(made, "extractor"):
+        needs = NEEDS_OF_SET_METRICS
+    lacking = [name for name in needs if not hasattr(made, name)]
+    if lacking:
+        names = ", ".join(f"{n}()" if n.startswith("__") else n for n in lacking)
+        raise ComponentError(
+            f"{what}: {type(made).__name__} has no {names}; a {KINDS[kind]} needs it"
+        )
 
 
 def build(cls: type, given: Mapping[str, Any], *, what: str) -> Any:
@@ -263,6 +329,9 @@ def build(cls: type, given: Mapping[str, Any], *, what: str) -> Any:
     for key in given:
         if key not in known:
             raise ComponentError(f"{what} has no parameter {key!r}; {nearest(key, list(known))}")
+    unknown = unknown_key(cls, given)
+    if unknown is not None:
+        raise ComponentError(f"{what}: {unknown[1]}")
     try:
         if is_dataclass(cls):
             from pydantic import TypeAdapter  # 0.1 s that `list` and `--help` do without
@@ -271,6 +340,53 @@ def build(cls: type, given: Mapping[str, Any], *, what: str) -> Any:
         return cls(**given)
     except Exception as error:
         raise ComponentError(f"{what}: {_reason(error)}") from error
+
+
+def unknown_key(cls: type, given: Mapping[str, Any]) -> tuple[tuple[str | int, ...], str] | None:
+    """The first key, at any depth, that a dataclass inside the parameters does not know (pydantic passes over them).
+
+    Returns: its path in ``given`` and what to say, or None.
+    """
+    try:
+        hints = typing.get_type_hints(cls) if is_dataclass(cls) else {}
+    except (NameError, TypeError):  # a plug-in's annotations may not resolve
+        return None
+    for key, value in given.items():
+        found = _unknown_in(hints.get(key), value, (key,))
+        if found is not None:
+            return found
+    return None
+
+
+def _unknown_in(
+    hint: Any, value: Any, path: tuple[str | int, ...]
+) -> tuple[tuple[str | int, ...], str] | None:
+    choices = typing.get_args(hint) if _is_union(hint) else (hint,)
+    if isinstance(value, list | tuple):
+        inner = [a for c in choices for a in typing.get_args(c) if a is not Ellipsis]
+        options = Union[tuple(inner)] if inner else None  # noqa: UP007
+        found = (_unknown_in(options, item, (*path, i)) for i, item in enumerate(value))
+        return next((f for f in found if f is not None), None)
+    classes = [c for c in choices if isinstance(c, type) and is_dataclass(c)]
+    if not isinstance(value, Mapping) or not classes:
+        return None
+    problems = []
+    for cls in classes:
+        known = [f.name for f in fields(cls) if f.init]
+        key = next((k for k in value if k not in known), None)
+        if key is None:
+            deeper = unknown_key(cls, value)
+            if deeper is None:
+                return None  # this one takes it
+            problems.append(((*path, *deeper[0]), deeper[1]))
+            continue
+        text = f"{'.'.join(map(str, path))} has no parameter {key!r}; {nearest(str(key), known)}"
+        problems.append(((*path, str(key)), text))
+    return problems[0]
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (Union, UnionType)
 
 
 def _reason(error: Exception) -> str:

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+DONE, FAILED_POINTS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+
+
+class TextOrJson(StrEnum):
+    """Forms of a listing."""
+
+    text = "text"
+    json = "json"
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key, such as axes.es_n0_db=[0,5]. Repeatable.",
+    ),
+]
 
 PLAIN_WIDTH = 160  # of tables that go into a file or a pipe
 PLAIN_SECONDS = 5.0  # between two lines of progress there
@@ -23,6 +46,18 @@ _EARLY = 0.05  # of the cells: the first ones compile and encode, and say nothin
 def say(text: str) -> None:
     """One line on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def plugins_on_stderr() -> AbstractContextManager[Any]:
+    """What plug-ins print goes to stderr inside a ``with`` block: stdout is for data."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """``value`` on stdout."""
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def console() -> Console:
@@ -35,17 +70,20 @@ def console() -> Console:
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str | None = None,
+    styles: Mapping[str, str] | None = None,
 ) -> None:
-    """A table on stdout."""
-    from rich.markup import escape
+    """A table on stdout. Args: styles: of cells with just that text, as rich names them."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(Text(cell, (styles or {}).get(cell, "")) for cell in row))
     console().print(table)
 
 

@@ -16,7 +16,7 @@ LAYERS = (
     ROOMS,
     {"link"},
     {"scenario", "runner", "results", "train"},
-    {"figure", "report", "bench", "cli", "terminal", "__main__"},
+    {"figure", "report", "bench", "check", "cli", "terminal", "__main__"},
 )
 HEAVY = {"tensorflow", "keras", "sionna", "numba", "av", "pandas", "matplotlib", "skimage", "scipy"}
 

@@ -16,9 +16,9 @@ What SNR means
 What a channel may declare (class attributes, or properties where it depends on parameters)
   ``adds_noise = False``      it ignores n0: the laws of noise do not apply.
   ``num_rx = 2``              antennas combined: E|h|^2 = num_rx. SNR stays per antenna.
-  ``csi_rx = "estimated"``    h is an estimate ("ls" or "lmmse" say which; default "perfect"). Then y - h x holds
-                              estimation error, and n0_eff must hold it too: E|y - h x|^2 / n0_eff = 1 to 0.2 dB. At
-                              n0 = 0 pilots are noiseless and h is the truth; h may know n0, never x.
+  ``csi_rx = "estimated"``    h is an estimate; any text but "perfect", the default, says so ("ls", "lmmse"). Then
+                              y - h x holds estimation error, and n0_eff must hold it too: E|y - h x|^2 / n0_eff = 1 to
+                              0.2 dB. At n0 = 0 pilots are noiseless and h is the truth; h may know n0, never x.
   ``distorts = "phase noise"`` names what makes y - h x depend on x or stay at n0 = 0: inter-carrier interference, phase
                               noise, an amplifier, outdated knowledge. n0_eff holds its power, as above.
   ``perfect()``               a method of every channel that declares one of these two: the same channel with perfect
@@ -37,9 +37,10 @@ What a channel may declare (class attributes, or properties where it depends on 
   ``autocorrelation(lag)``    closed form of E[h(t + lag) h*(t)] / num_rx for lags in symbols, [L] int -> [L]; such as
                               J0(2 pi fD tau). At n0 = 0, or of ``perfect()``.
   ``block_symbols = 864``     symbols of one realisation (a resource grid): the checker then sends fewer, longer frames.
-  ``impulse_response(seed, num)``  -> (delays [L] in seconds, coefficients [num, L] complex), for the drawing.
-  ``frequency_response(seed, num)`` -> (frequencies [K] in Hz, coefficients [num, K] complex), for the drawing; by
-                              default the transform of the impulse response.
+  ``impulse_response(seed, num)``  -> (delays [L] in seconds, coefficients [num, L] complex), of ``num`` realisations
+                              drawn from one ``Seed``; for the drawing.
+  ``frequency_response(seed, num)`` -> (frequencies [K] in Hz, coefficients [num, K] complex), likewise; by default the
+                              transform of the impulse response.
   ``examples(folder)``        a classmethod: parameter sets, as list of mappings, that tests and documentation use;
                               ``folder`` is an empty one where it may write files that they name. Needed where a
                               parameter has no default; by default one set, of the defaults.

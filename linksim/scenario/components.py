@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import typing
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +101,9 @@ def check(kind: str, spec: Mapping[str, Any], folder: Path, error: Locate) -> An
             if not isinstance(inner, Mapping):
                 raise error((key,), f"must be a name or a mapping, got {value!r}")
             check(slot, inner, folder, _below(error, key))
-        elif isinstance(value, Mapping):
-            _check_nested(cls, key, value, error)
+    unknown = registry.unknown_key(cls, {k: v for k, v in spec.items() if k != named})
+    if unknown is not None:
+        raise error(*unknown)
     try:
         return registry.create(kind, absolute(spec, folder))
     except (LinksimError, ValueError) as problem:
@@ -113,21 +112,6 @@ def check(kind: str, spec: Mapping[str, Any], folder: Path, error: Locate) -> An
 
 def _below(error: Locate, key: str) -> Locate:
     return lambda path, text: error((key, *path), text)
-
-
-def _check_nested(cls: type, key: str, value: Mapping[str, Any], error: Locate) -> None:
-    """Refuse unknown keys of a parameter that is itself a dataclass (pydantic would pass over them)."""
-    try:
-        kind = typing.get_type_hints(cls).get(key)
-    except (NameError, TypeError):  # a plug-in's annotations may not resolve
-        return
-    if not isinstance(kind, type) or not is_dataclass(kind):
-        return
-    known = [f.name for f in fields(kind)]
-    for inner in value:
-        if inner not in known:
-            text = f"{key} has no parameter {inner!r}; {registry.nearest(str(inner), known)}"
-            raise error((key, str(inner)), text)
 
 
 def _fault(problem: Exception, spec: Mapping[str, Any]) -> KeyPath:

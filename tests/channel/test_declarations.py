@@ -157,7 +157,7 @@ def test_distortion_is_counted_in_n0_eff():
 
 
 def test_declarations_that_make_no_sense():
-    odd = type("Odd", (LeastSquares,), {"csi_rx": "guessed"})()
+    odd = type("Odd", (LeastSquares,), {"csi_rx": None})()
     assert "csi_rx must be" in table(odd)["measured SNR"].text
     twice = type("Twice", (LeastSquares,), {"perfect": lambda self: LeastSquares()})()
     assert "perfect() returns a channel that declares" in table(twice)["measured SNR"].text

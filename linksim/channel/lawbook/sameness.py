@@ -45,7 +45,7 @@ def fade_of_input(bench: Bench) -> Outcome:
         others["n0"] = bench.send(x, 10 * n0, seeds).h
         others["n0 (at 0)"] = bench.send(x, 0.0, seeds).h
     broken = [name for name, other in others.items() if not np.array_equal(h, other)]
-    declared = "; declares csi_rx = 'estimated', so h may know n0" if estimated else ""
+    declared = f"; declares {bench.imperfect}, so h may know n0" if estimated else ""
     return yes(
         not broken, f"changes with {', '.join(broken)}" if broken else "bit for bit" + declared
     )
