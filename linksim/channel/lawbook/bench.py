@@ -22,7 +22,6 @@ CALIBRATION_DB = 0.2  # of n0_eff where it holds estimation error or distortion
 ROUNDING = 1e-5  # of the rms: what float32 sums in another order may differ by
 
 
-
 @dataclass(frozen=True)
 class Bench:
     """One channel, the sizes it is measured at, and what was sent through it already.
