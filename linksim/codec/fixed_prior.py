@@ -118,7 +118,9 @@ class FixedPrior:
         if name not in self._weights:
             value = self.arrays[f"prior{name}"]
             matrix = name.endswith("/kernel")
-            self._weights[name] = self._limited(value) if matrix else clip(to_fixed(value, FRACTION))
+            self._weights[name] = (
+                self._limited(value) if matrix else clip(to_fixed(value, FRACTION))
+            )
         return self._weights[name]
 
     def expand(self, index: np.ndarray, stage: int) -> np.ndarray:
@@ -140,8 +142,14 @@ class FixedPrior:
         return linear(x, self._weight(f"{name}/kernel"), self._weight(f"{name}/bias"))
 
     def base(
-        self, before: np.ndarray | None, mode: int, stage: int, rows: int, columns: int,
-        first: int = 0, total: int = 0,
+        self,
+        before: np.ndarray | None,
+        mode: int,
+        stage: int,
+        rows: int,
+        columns: int,
+        first: int = 0,
+        total: int = 0,
     ) -> np.ndarray:
         """Everything about a stage's positions that does not depend on its own indices.
 
@@ -201,7 +209,7 @@ class FixedPrior:
 
 
 class Stepper:
-    """One stage of ``batch`` pictures, decoded in raster order: ``next`` gives the tables, ``put`` takes the indices."""
+    """A stage of ``batch`` pictures, decoded in raster order: ``next`` gives the tables, ``put`` takes the indices."""
 
     def __init__(self, prior: FixedPrior, base: np.ndarray, batch: int, stage: int) -> None:
         self.prior, self.stage = prior, stage
@@ -222,7 +230,9 @@ class Stepper:
         prior, cfg, t = self.prior, self.prior.cfg, self.at
         y, x = divmod(t, self.columns)
         around = [self.codes[:, y + 1 + dy, x + 1 + dx] for dy, dx in NEIGHBOURS]
-        h = clip(self.base[:, y, x] + prior._layer(np.concatenate(around, -1), f".near{self.stage}"))
+        h = clip(
+            self.base[:, y, x] + prior._layer(np.concatenate(around, -1), f".near{self.stage}")
+        )
         for i in range(cfg.layers):
             name = f".block{i}"
             parts = prior._layer(prior._norm(h, f"{name}.norm0"), f"{name}.qkv")

@@ -4,8 +4,8 @@ Packet::
 
     check (1 byte) | range-coded: how many indices, the indices stage by stage in raster order
 
-A band is coded on its own: the tables of its indices depend on what comes before them in the same band alone. A budget may
-end anywhere: the indices behind it are not sent. The check is a CRC-8 over the caller's stamp (model, mode) and the
+A band is coded on its own: the tables of its indices depend on what comes before them in the same band alone. A budget
+may end anywhere: the indices behind it are not sent. The check is a CRC-8 over the caller's stamp (model, mode) and the
 indices, so that bytes which no encoder wrote show as damaged but for one in 256.
 """
 
@@ -15,12 +15,12 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from linksim.codec.fixed_prior import PRECISION, FixedPrior, counts_of
-from linksim.codec.ranges import Corrupt
 
 PriorName = Literal["transformer", "order-0", "none"]
 CHECK_BYTES = 1
@@ -43,7 +43,7 @@ class Band:
 def bands_of(rows: int, columns: int, count: int) -> list[Band]:
     """Cut the coarsest grid into at most ``count`` bands of about equal height, at least one row each."""
     edges = np.linspace(0, rows, min(count, rows) + 1).round().astype(int).tolist()
-    return [Band(a, b - a, rows, columns) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [Band(a, b - a, rows, columns) for a, b in pairwise(edges)]
 
 
 class IndexCoder:
@@ -252,34 +252,38 @@ class IndexCoder:
     # --------------------------------------------------------------------------------------------- filling in
 
     def expect(
-        self, index: Sequence[np.ndarray], known: Sequence[np.ndarray], band: Band
+        self,
+        index: Sequence[np.ndarray],
+        known: Sequence[np.ndarray],
+        wanted: Sequence[np.ndarray],
+        band: Band,
     ) -> list[np.ndarray]:
         """What the prior expects where indices are lost, given those before them in raster order.
 
-        Args:    index: per stage [h_s, w_s]; known: likewise bool, where ``index`` holds.
-        Returns: per stage [h_s, w_s, d] float64, the mean code under the prior where not known, the code itself where
-                 known. Where it goes on from what it filled in, it goes on from the likeliest index.
+        Args:
+          index:  per stage [h_s, w_s].
+          known:  likewise bool, where ``index`` holds.
+          wanted: likewise bool, what to make up where it is not known; the rest was never sent.
+        Returns: per stage [h_s, w_s, d] float64: the code where known, the mean code under the prior where wanted, else
+                 zeros. After what it made up it goes on from the likeliest index.
         """
         found = []
         before: np.ndarray | None = None
-        for s, (grid, have) in enumerate(zip(index, known, strict=True)):
+        for s, grid in enumerate(index):
             rows, columns = grid.shape
+            have, want = known[s].reshape(-1), wanted[s].reshape(-1) & ~known[s].reshape(-1)
             book = self.fixed.books[s] * 2.0**-10
             codes = np.zeros((rows * columns, book.shape[1]))
-            chosen = np.where(have, grid, 0).reshape(-1)
+            chosen = np.where(have, grid.reshape(-1), -1)
+            codes[have] = book[chosen[have]]
+            last = int(np.flatnonzero(want).max(initial=-1))
             stepper = self.fixed.stepper(self._base(before, band, s), 1, s)
-            last = int(np.flatnonzero(~have.reshape(-1)).max(initial=-1))
-            for t in range(rows * columns):
-                if have.reshape(-1)[t] or t > last:
-                    codes[t] = book[chosen[t]]
-                    if t < last:
-                        stepper.next()
-                else:
-                    share = stepper.next()[0] / float(1 << PRECISION)
+            for t in range(last + 1):
+                share = stepper.next()[0] / float(1 << PRECISION)
+                if want[t]:
                     codes[t], chosen[t] = share @ book, int(np.argmax(share))
-                if t < last:
-                    stepper.put(chosen[t : t + 1])
-            part = self.fixed.expand(chosen.reshape(1, rows, columns), s)
+                stepper.put(chosen[t : t + 1])
+            part = self.fixed.expand(np.maximum(chosen, 0).reshape(1, rows, columns), s)
             before = part if before is None else before + part
             found.append(codes.reshape(rows, columns, -1))
         return found
@@ -335,6 +339,3 @@ def shortest(whole: bytes, decodes: Callable[[bytes], bool], at_least: int) -> b
             if candidate < 1 << (8 * length) and decodes(candidate.to_bytes(length, "big")):
                 return candidate.to_bytes(length, "big")
     return whole
-
-
-__all__ = ["Band", "Corrupt", "IndexCoder", "PriorName", "bands_of", "shortest"]

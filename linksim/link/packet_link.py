@@ -18,10 +18,13 @@ class PacketLink:
 
     mtu: int
 
-    def capacity_bits(self, total_bits: int) -> tuple[int, int]:
-        """Bits of one codec packet that ``total_bits`` on the wire carry, and its number of network packets."""
-        data, count = fragment.capacity_bytes(total_bits // 8, self.mtu)
-        return 8 * data, count
+    def capacity_bits(self, total_bits: int, packets: int = 1) -> tuple[int, int]:
+        """Bits of codec packets that ``total_bits`` on the wire carry, and the number of network packets.
+
+        Args: packets: of an image, of about equal size; each is cut into network packets of its own.
+        """
+        data, count = fragment.capacity_bytes(total_bits // 8 // packets, self.mtu)
+        return 8 * data * packets, count * packets
 
     def cross(
         self, packets: Packets, erasure: ErasureProcess, seeds: FrameSeeds

@@ -47,9 +47,10 @@ class RowAttention(keras.layers.Layer):
         """
         width = here.shape[2]
         shift, inside = self._window(width)
-        score = ops.matmul(
-            self.query(here), ops.transpose(self.key(there), (0, 1, 3, 2))
-        ) * self.dim**-0.5  # [B,h,w,2w]
+        score = (
+            ops.matmul(self.query(here), ops.transpose(self.key(there), (0, 1, 3, 2)))
+            * self.dim**-0.5
+        )  # [B,h,w,2w]
         bias = ops.take(self.bias, shift, axis=0)
         weight = ops.softmax(ops.where(inside, score + bias, FAR), -1)
         # a sample outside the window counts for nothing, however uniform the scores

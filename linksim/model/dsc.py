@@ -197,9 +197,7 @@ class Finder(keras.layers.Layer):
         c4, c8 = cfg.width4, cfg.width8
         if cfg.alignment == "rows":
             self.up = conv(f"{name}.up", c8, 4 * c4, 1)
-            self.rows = RowAttention(
-                f"{name}.rows", c4, cfg.attention, cfg.nearest, cfg.farthest
-            )
+            self.rows = RowAttention(f"{name}.rows", c4, cfg.attention, cfg.nearest, cfg.farthest)
             self.merge = conv(f"{name}.merge", 4 * self.found, c8, 1)
         else:
             self.near = conv(f"{name}.near", c8, c8, 1)

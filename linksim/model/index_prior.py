@@ -14,8 +14,8 @@ Multiplications by constants, additions, leaky ReLU, root-mean-square norms and 
 runs it in exact arithmetic (``linksim.codec.fixed_prior``), where encoder and decoder cannot disagree. Any network that
 has indices on grids and code vectors for them can use it: the distributed system and packetised tokens alike.
 
-# deviates: Whang et al. flatten one grid of indices; with residual stages that sequence would be 1,280 long for a stereo
-# view, so attention stays within a stage and the stages before come in as features.
+# deviates: Whang et al. flatten one grid of indices; with residual stages that sequence would be 1,280 long for a
+# stereo view, so attention stays within a stage and the stages before come in as features.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ class PriorConfig:
         for name in ("sizes", "strides"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # lists from YAML and JSON
         if self.dim % self.heads:
-            raise ValueError(
-                f"dim must be a multiple of heads = {self.heads}, got {self.dim}"
-            )
+            raise ValueError(f"dim must be a multiple of heads = {self.heads}, got {self.dim}")
 
     @property
     def head_dim(self) -> int:
@@ -151,9 +149,7 @@ class Block(keras.layers.Layer):
     def call(self, x, relative):
         """x [B,T,dim]; relative [T,T] int (``relative_places``) -> [B,T,dim]."""
         cfg, count = self.cfg, x.shape[1]
-        parts = ops.reshape(
-            self.qkv(self.norm0(x)), (-1, count, 3, cfg.heads, cfg.head_dim)
-        )
+        parts = ops.reshape(self.qkv(self.norm0(x)), (-1, count, 3, cfg.heads, cfg.head_dim))
         query, key, value = (ops.transpose(parts[:, :, i], (0, 2, 1, 3)) for i in range(3))
         score = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * cfg.head_dim**-0.5
         score = score + ops.transpose(ops.take(self.places, relative, axis=0), (2, 0, 1))

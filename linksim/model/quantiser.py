@@ -108,6 +108,8 @@ class ResidualQuantiser(keras.layers.Layer):
             size = 4 * dim
             self.down.append(self._matrix(f"down{i}", (size, dim)) if pair else None)
             self.up.append(self._matrix(f"up{i}", (dim, size)) if pair else None)
+            if pair:
+                self.up[i].assign(ops.transpose(self.down[i]))
         self.built = True
 
     def _matrix(self, name: str, shape: tuple[int, int]):

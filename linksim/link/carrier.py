@@ -1,0 +1,287 @@
+"""Bits across the link: any pair of encoder and decoder over the digital link or over packets.
+
+What the separated, the distributed and every other system that sends packets share: the block that fits the budget, the
+MCS, the channel, the CRCs, the ledger. Who codes the pictures, and what either end knows besides, is in ``Ends``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from linksim import registry
+from linksim.errors import BudgetError
+from linksim.link import amc as amc_rules
+from linksim.link import control, csi, framing, overhead
+from linksim.link.amc import Amc, Candidate
+from linksim.link.digital import DigitalLink
+from linksim.link.packet_link import PacketLink
+from linksim.link.system import GREY, LinkPoint, Outcome, apply_failure_policy, final_status
+from linksim.phy.mcs import TABLE
+from linksim.seeds import FrameSeeds
+from linksim.types import (
+    ChannelCode,
+    Decoded,
+    Delivered,
+    Frame,
+    Ledger,
+    Packets,
+    Received,
+    TxKnowledge,
+)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Transmitter and receiver of a batch, by the number of its rows: each end sees what is its own alone.
+
+    Args:
+      images:     [B, H, W, 3] uint8, what the transmitter holds (and what the size of a failed picture comes from).
+      encode:     rows [R] and their budgets [R] bits -> packets.
+      decode:     rows [R] and what arrived of them -> pictures.
+      distortion: budgets [M] bits -> [B, M] MSE at the transmitter (see Codec.distortion).
+      packets:    how many packets an image is sent in.
+    """
+
+    images: np.ndarray
+    encode: Callable[[np.ndarray, np.ndarray], Packets]
+    decode: Callable[[np.ndarray, Delivered], Decoded]
+    distortion: Callable[[np.ndarray], np.ndarray]
+    packets: int = 1
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """The link of a system that sends packets.
+
+    Args:
+      channel_code: by name or as a mapping with its parameters.
+      amc:          how the MCS is chosen.
+      backend:      of the demapper.
+      mtu:          bytes of a network packet at most, headers included (packet link).
+    Raises: ValueError.
+    """
+
+    channel_code: Any
+    amc: Amc
+    backend: Literal["fast", "sionna"]
+    mtu: int
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.mtu <= 65535:
+            raise ValueError(f"mtu must be 16..65535 bytes, got {self.mtu}")
+
+    @cached_property
+    def _code(self) -> ChannelCode:
+        return registry.create("channel_codes", self.channel_code)
+
+    @cached_property
+    def _digital(self) -> DigitalLink:
+        return DigitalLink(self._code, self.backend)
+
+    # ------------------------------------------------------------------------------------------- the phy link
+
+    def _options(self, uses: int, tx: TxKnowledge) -> tuple[str, int, list[Candidate]]:
+        """The AMC rule, the uses left for the block, and the candidate blocks."""
+        rule = self.amc.resolve(tx)
+        block_uses = uses - (control.NUM_USES if rule == "expected-distortion" else 0)
+        if block_uses < 1:
+            raise BudgetError(
+                f"{uses} channel uses do not hold the {control.NUM_USES} of the control word; raise cbr"
+            )
+        if rule == "fixed":
+            assert self.amc.mcs is not None
+            mcs = TABLE[self.amc.mcs]
+            plan = self._code.plan(block_uses, mcs.num_bits_per_symbol, mcs.target_rate)
+            return rule, block_uses, [Candidate(mcs, plan)]
+        return rule, block_uses, amc_rules.candidates(self._code, block_uses)
+
+    def preview(
+        self, point: LinkPoint, height: int, width: int, least: int, name: str, count: int = 1
+    ) -> str:
+        """See System.preview. Args: least: bits that the codec called ``name`` needs. count: packets of an image."""
+        if point.kind == "packet":
+            bits = point.bits(height, width)
+            room, packets = PacketLink(self.mtu).capacity_bits(bits, count)
+            self._demand(room, least, f"bpp={point.bpp:g}", height, width, name)
+            return f"{bits // 8} bytes in {packets} packets, {room // 8} for the codec"
+        uses = point.uses(height, width)
+        tx = csi.knowledge(
+            point, 1, FrameSeeds.of(0, 32)
+        )  # one symbol a frame: the fading law is enough here
+        rule, _, options = self._options(uses, tx)
+        most = max(framing.capacity_bits(o.plan.info_bits, count) for o in options)
+        self._demand(most, least, f"cbr={point.cbr:g}", height, width, name)
+        if rule == "fixed":
+            chosen = {0}
+        elif rule == "target":
+            chosen = set(self._pick_for_target(options, tx.snr_amc_db).tolist())
+        else:
+            return f"{uses} uses, {options[0].plan.info_bits}..{most} bits by {rule}"
+        if len(chosen) > 1:
+            low, high = options[min(chosen)], options[max(chosen)]
+            return f"{uses} uses, {low.mcs.name} .. {high.mcs.name} by the fade"
+        option = options[chosen.pop()]
+        room = framing.capacity_bits(option.plan.info_bits, count)
+        fate = "" if room >= least else f" (below {name}'s {least // 8}: outage)"
+        return f"{uses} uses, {option.mcs.name}, {room // 8} bytes for the codec{fate}"
+
+    @staticmethod
+    def _demand(room: int, least: int, budget: str, height: int, width: int, name: str) -> None:
+        if room < least:
+            raise BudgetError(
+                f"{budget} gives at most {room} bits, below the {least} that {name} needs for "
+                f"{height}x{width}; raise the budget or choose another codec"
+            )
+
+    def _pick_for_target(self, options: list[Candidate], snr_db: np.ndarray) -> np.ndarray:
+        return amc_rules.choose_for_target(options, self._code, snr_db, self.amc.target)
+
+    def simulate(self, ends: Ends, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
+        """Send a batch across the link, frame b with seeds[b]."""
+        images = ends.images
+        if point.kind == "packet":
+            return self._simulate_packets(ends, point, seeds)
+        uses = point.uses(*images.shape[1:3])
+        tx = csi.knowledge(point, uses, seeds)
+        rule, _, options = self._options(uses, tx)
+        if rule == "genie":
+            return self._simulate_genie(ends, point, seeds, uses, options)
+        budgets = np.array(
+            [framing.capacity_bits(o.plan.info_bits, ends.packets) for o in options], np.int64
+        )
+        if rule == "fixed":
+            choice = np.zeros(len(images), np.int64)
+        elif rule == "target":
+            choice = self._pick_for_target(options, tx.snr_amc_db)
+        else:
+            failed = np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
+            choice = amc_rules.choose_for_distortion(
+                options,
+                self._code,
+                tx,
+                ends.distortion,
+                failed,
+                budgets,
+            )
+        rows = np.arange(len(images))
+        return self._cross(ends, rows, point, seeds, options, choice, rule == "expected-distortion")
+
+    def _cross(
+        self,
+        ends: Ends,
+        rows: np.ndarray,
+        point: LinkPoint,
+        seeds: FrameSeeds,
+        options: list[Candidate],
+        choice: np.ndarray,
+        signalled: bool,
+    ) -> Outcome:
+        """Send the images at ``rows`` each under its chosen option, and decode what arrives."""
+        assert point.channel is not None
+        budgets = np.array(
+            [framing.capacity_bits(options[c].plan.info_bits, ends.packets) for c in choice],
+            np.int64,
+        )
+        packets = ends.encode(rows, budgets)
+        frame = self._frame(packets, options, choice, signalled)
+        received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
+        delivered = self._deliver(received, options, choice, signalled)
+        if point.failure != "good-prefix":
+            delivered = delivered.without_prefixes()
+        decoded = ends.decode(rows, delivered)
+        shape = (len(rows), *ends.images.shape[1:])
+        return Outcome(
+            apply_failure_policy(decoded, shape, point.failure),
+            final_status(decoded, shape),
+            ledger,
+            tuple(options[c].mcs.name for c in choice),
+        )
+
+    def _frame(
+        self, packets: Packets, options: list[Candidate], choice: np.ndarray, signalled: bool
+    ) -> Frame:
+        x, ledger = self._digital.send(packets, [options[c].plan for c in choice])
+        if signalled:
+            x = np.concatenate([control.modulate(choice), x], axis=1)
+            word = np.full(len(x), float(control.NUM_USES))
+            ledger = ledger + Ledger.zeros(len(x), headers=word)
+        return Frame(x, np.full(len(x), x.shape[1], np.int64), ledger)
+
+    def _deliver(
+        self, received: Received, options: list[Candidate], sent: np.ndarray, signalled: bool
+    ) -> Delivered:
+        """The receiver's side. ``sent`` is what it derives by itself, or, if signalled, what it must read in band."""
+        size = received.y.shape[1]
+        if not signalled:
+            return Delivered(*self._digital.receive(received, [options[c].plan for c in sent]))
+        read = control.demodulate(received.slice(0, control.NUM_USES))
+        read = np.where(read < len(options), read, 0)
+        block = received.slice(control.NUM_USES, size)
+        return Delivered(*self._digital.receive(block, [options[c].plan for c in read]))
+
+    def _simulate_genie(
+        self,
+        ends: Ends,
+        point: LinkPoint,
+        seeds: FrameSeeds,
+        uses: int,
+        options: list[Candidate],
+    ) -> Outcome:
+        """Per frame, the largest block that arrives on the true channel."""
+        assert point.channel is not None
+        true_db = float(-10 * np.log10(max(point.n0, 1e-12)))
+        gains = csi.fades(point.channel, uses, true_db, seeds)
+        snr = np.minimum(csi.effective_snr_db(gains, true_db), 120)
+        # Start where success is all but excluded: 1 dB better than the truth, the error rate would still be 0.999.
+        hopeful = np.stack(
+            [self._code.error_rate(snr + 1, o.plan) < 0.999 for o in options]
+        )  # [M, B]
+        choice = len(options) - 1 - np.argmax(hopeful[::-1], axis=0)
+        choice = np.where(hopeful.any(axis=0), choice, 0)
+        outcome = self._cross(
+            ends, np.arange(len(ends.images)), point, seeds, options, choice, False
+        )
+        pending = np.array([s.failed for s in outcome.status]) & (choice > 0)
+        while pending.any():
+            rows = np.flatnonzero(pending)
+            choice[rows] -= 1
+            again = self._cross(ends, rows, point, seeds.take(rows), options, choice[rows], False)
+            outcome = _replace(outcome, rows, again)
+            pending[rows] = np.array([s.failed for s in again.status]) & (choice[rows] > 0)
+        return outcome
+
+    # ---------------------------------------------------------------------------------------- the packet link
+
+    def _simulate_packets(self, ends: Ends, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
+        assert point.erasure is not None
+        images, rows = ends.images, np.arange(len(ends.images))
+        link = PacketLink(self.mtu)
+        room, _ = link.capacity_bits(point.bits(*images.shape[1:3]), ends.packets)
+        packets = ends.encode(rows, np.full(len(images), room, np.int64))
+        delivered, ledger = link.cross(packets, point.erasure, seeds)
+        if point.failure != "good-prefix":
+            delivered = delivered.without_prefixes()
+        decoded = ends.decode(rows, delivered)
+        return Outcome(
+            apply_failure_policy(decoded, images.shape, point.failure),
+            final_status(decoded, images.shape),
+            ledger,
+            (None,) * len(images),
+        )
+
+
+def _replace(outcome: Outcome, rows: np.ndarray, new: Outcome) -> Outcome:
+    """``outcome`` with the frames at ``rows`` taken from ``new``."""
+    images, status, mcs = outcome.images.copy(), list(outcome.status), list(outcome.mcs)
+    images[rows] = new.images
+    books = {name: entry.copy() for name, entry in outcome.ledger.entries().items()}
+    for name, entry in new.ledger.entries().items():
+        books[name][rows] = entry
+    for i, row in enumerate(rows):
+        status[row], mcs[row] = new.status[i], new.mcs[i]
+    return Outcome(images, tuple(status), Ledger(**books), tuple(mcs))

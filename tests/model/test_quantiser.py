@@ -1,0 +1,90 @@
+"""Quantisers: what they code, what they pass on, and how a codebook follows its inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from linksim import quiet
+
+quiet.load("keras")
+
+from linksim.model.quantiser import (  # noqa: E402
+    FiniteScalarQuantiser,
+    ResidualQuantiser,
+    VectorQuantiser,
+)
+
+
+def test_nearest_code_wins():
+    q = VectorQuantiser("vq", 5, 3)
+    rng = np.random.default_rng(0)
+    q.codebook.assign(rng.normal(size=(5, 3)))
+    z = rng.normal(size=(2, 7, 3)).astype(np.float32)
+    code, index = (np.asarray(t) for t in q(z))
+    book = q.codebook.numpy()
+    distances = ((z[..., None, :] - book) ** 2).sum(-1)
+    assert np.array_equal(index, distances.argmin(-1))
+    assert np.allclose(code, book[index], atol=1e-6)
+
+
+def test_gradient_passes_straight_through_and_not_into_the_codebook():
+    import tensorflow as tf
+
+    q = VectorQuantiser("vq", 4, 2)
+    z = tf.constant(np.random.default_rng(1).normal(size=(3, 2)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        value = tf.reduce_sum(3.0 * q(z)[0])
+    assert np.allclose(tape.gradient(value, z), 3.0)
+    assert not q.codebook.trainable
+
+
+def test_codebook_goes_to_the_means_of_its_cells_and_dead_codes_revive():
+    q = VectorQuantiser("vq", 3, 1)
+    q.codebook.assign([[0.0], [10.0], [1000.0]])
+    rng = np.random.default_rng(2)
+    for _ in range(600):
+        z = np.concatenate([rng.normal(1.0, 0.1, (50, 1)), rng.normal(7.0, 0.1, (50, 1))])
+        z = z.astype(np.float32)
+        _, index = q(z)
+        revive = rng.integers(0, 1 << 30, 3).astype(np.int32)
+        for path, new in q.updates(z, index, revive).items():
+            (q.codebook if path == q.codebook.path else q.usage).assign(new)
+    book = np.sort(q.codebook.numpy()[:, 0])
+    assert book[-1] < 8, "the code that nothing chose has moved to where inputs are"
+    assert abs(book[0] - 1.0) < 0.2 and abs(book[-1] - 7.0) < 0.2
+
+
+def test_residual_parts_add_up_to_less_and_less_error():
+    rng = np.random.default_rng(3)
+    q = ResidualQuantiser("rq", 4, (16, 16, 16), (2, 1, 1))
+    y = rng.normal(size=(2, 4, 6, 4)).astype(np.float32)
+    for s, stage in enumerate(q.stages):
+        stage.codebook.assign(rng.normal(size=(16, 4)) * 0.7 ** (s + 1))
+    parts, inputs, codes, indices = q(y)
+    assert [np.asarray(i).shape for i in indices] == [(2, 2, 3), (2, 4, 6), (2, 4, 6)]
+    left = y
+    for s in range(3):
+        assert np.allclose(inputs[s], np.asarray(q.project(left, s)), atol=1e-5)
+        assert np.allclose(parts[s], np.asarray(q.expand(codes[s], s)), atol=1e-5)
+        left = left - np.asarray(parts[s])
+    assert np.allclose(np.asarray(q.expand(q.project(parts[0], 0), 0)), parts[0], atol=1e-4), (
+        "the map of a coarse stage and its inverse begin as a projection"
+    )
+
+
+@pytest.mark.parametrize("levels", [(8, 5, 5), (3,), (2, 2, 2, 2)])
+def test_finite_scalars_count_through_their_codebook(levels):
+    q = FiniteScalarQuantiser("fsq", levels)
+    assert q.size == np.prod(levels)
+    z = np.random.default_rng(4).normal(0, 1, (9000, len(levels))).astype(np.float32)
+    value, index = (np.asarray(t) for t in q(z))
+    assert set(index) == set(range(q.size)), "every code is used"
+    assert np.allclose(np.asarray(q.lookup(index)), value, atol=1e-6)
+    assert np.abs(value).max() <= 1 + 1e-6
+
+
+def test_finite_scalars_refuse_a_single_level():
+    with pytest.raises(ValueError, match="at least 2"):
+        FiniteScalarQuantiser("fsq", (4, 1))
