@@ -18,7 +18,7 @@ from linksim.registry import nearest
 from linksim.seeds import FrameSeeds, Seed
 from linksim.types import Received
 
-_CHUNK = 64  # slots simulated at a time: keeps arrays in the cache and memory small
+_CHUNK = 1 << 16  # cells simulated at a time: keeps arrays in the cache and memory small
 _BEYOND_PREFIX = 1e-3  # share of the power that may arrive after the prefix: -30 dB
 
 
@@ -201,7 +201,8 @@ class Wideband:
 
     def _chunks(self, x: np.ndarray) -> list[slice]:
         """Frames simulated together; one empty slice of an empty batch."""
-        each = max(_CHUNK // max(self.grid.num_slots(x.shape[1]) * self.num_rx, 1), 1)
+        slot = self.num_rx * self.grid.num_symbols * self.grid.num_subcarriers
+        each = max(_CHUNK // (slot * max(self.grid.num_slots(x.shape[1]), 1)), 1)
         return [slice(a, a + each) for a in range(0, max(len(x), 1), each)]
 
     def _send(self, x: np.ndarray, n0: float, seed: FrameSeeds) -> Received:
