@@ -71,6 +71,7 @@ class Kind(StrEnum):
     """What `list` can be narrowed to; the keys of linksim.registry.KINDS."""
 
     channels = "channels"
+    impairments = "impairments"
     erasures = "erasures"
     codecs = "codecs"
     joints = "joints"

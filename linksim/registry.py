@@ -30,6 +30,7 @@ from linksim.errors import ComponentError, DuplicateNameError, UnknownNameError
 
 KINDS = {
     "channels": "channel",
+    "impairments": "impairment",
     "erasures": "packet loss process",
     "codecs": "source codec",
     "joints": "joint source-channel coder",
@@ -289,6 +290,14 @@ def examples(cls: type, folder: Path) -> list[dict[str, Any]]:
     return [{}]
 
 
+def spelled_out(kind: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A channel's entry with ``impairments:`` as the impaired channel that it stands for; anything else as it is."""
+    if kind != "channels" or "impairments" not in spec or spec.get("name") == "impaired":
+        return spec
+    inner = {k: v for k, v in spec.items() if k != "impairments"}
+    return {"name": "impaired", "channel": inner, "impairments": spec["impairments"]}
+
+
 def create(kind: str, spec: str | Mapping[str, Any], *, base: Path | None = None) -> Any:
     """Build a component from its scenario form.
 
@@ -299,7 +308,7 @@ def create(kind: str, spec: str | Mapping[str, Any], *, base: Path | None = None
       UnknownNameError, ComponentError: with one clear line.
     """
     _check_kind(kind)
-    given = {"name": spec} if isinstance(spec, str) else dict(spec)
+    given = {"name": spec} if isinstance(spec, str) else dict(spelled_out(kind, spec))
     name, plugin = given.pop("name", None), given.pop("plugin", None)
     if (name is None) == (plugin is None):
         raise ComponentError(f"a {KINDS[kind]} is given by `name` or by `plugin`, got {spec!r}")

@@ -18,7 +18,7 @@ no reference back to the transmitter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Literal, Protocol, runtime_checkable
@@ -270,6 +270,29 @@ class Channel(Protocol):
           x:    [B, S] complex64, E|x|^2 = 1, zero padded.
           n0:   noise power per complex symbol, linear, >= 0.
           seed: B seeds; frame b's fade and noise may depend on seed[b] alone, and the fade not on x or n0.
+        """
+        ...
+
+
+@runtime_checkable
+class Impairment(Protocol):
+    """What stands between a frame and its channel. Register under ``linksim.impairments``.
+
+    Class attributes (or properties) that it may have: ``distorts = "phase noise"`` names what makes y - h x more than
+    noise of power n0 (leave it out where nothing does); ``innermost = True``: it must be the last of a list;
+    ``fits(channel)`` raises ValueError where it cannot stand before a channel.
+    """
+
+    def __call__(
+        self, x: np.ndarray, seed: FrameSeeds, rest: Callable[[np.ndarray], Received]
+    ) -> Received:
+        """Send a batch on, and account for what becomes of it.
+
+        Args:
+          x:    [B, S] complex64, as for a channel.
+          seed: B seeds of its own.
+          rest: sends [B, S'] complex64 through what follows (linksim.channel.impairment.rest).
+        Returns: Received of [B, S]: h is what the receiver knows, n0_eff the power of y - h x beyond it.
         """
         ...
 

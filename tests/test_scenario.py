@@ -700,3 +700,50 @@ def test_the_quickstart_is_what_the_readme_promises() -> None:
     assert {p.es_n0_db for p in points} == {-4, -2, 0, 2, 4, 6, 8, 10}
     names = [p.system_spec["name"] for p in {p.system_label: p for p in points}.values()]
     assert names.count("separated") >= 3 and "joint" in names
+
+
+def test_impairments_of_a_channel(tmp_path):
+    listed = [
+        {"name": "rayleigh", "impairments": [{"name": "rapp", "input_backoff_db": 3}, "cfo"]},
+        {"name": "impaired", "channel": "awgn", "impairments": ["cfo"]},
+        {"name": "awgn", "impairments": ["cfo"], "label": "offset"},
+    ]
+    study = from_mapping({**_impaired(), "channels": listed})
+    assert [p.channel_label for p in study.points()] == [
+        "rayleigh + rapp + cfo",
+        "awgn + cfo",
+        "offset",
+    ]
+    again = from_mapping(study.resolved())
+    assert [p.id for p in again.points()] == [p.id for p in study.points()]
+
+
+def _impaired():
+    return {
+        "images": {"source": "samples", "size": 32, "limit": 1},
+        "axes": {"es_n0_db": [5], "cbr": 0.1},
+        "systems": ["softcast"],
+        "metrics": ["psnr"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("channel", "key", "message"),
+    [
+        ({"name": "rayleigh", "impairments": ["cof"]}, "channels.0.impairments.0.name", "'cfo'"),
+        (
+            {"name": "rayleigh", "impairments": [{"name": "cfo", "ofset_rms": 1}]},
+            "channels.0.impairments.0.ofset_rms",
+            "did you mean 'offset_rms'",
+        ),
+        ({"name": "raleigh", "impairments": ["cfo"]}, "channels.0.name", "'rayleigh'"),
+        ({"name": "rayleigh", "dopler": 1, "impairments": ["cfo"]}, "channels.0.dopler", "doppler"),
+        ({"name": "rayleigh", "doppler": 1, "impairments": ["cfo"]}, "channels.0", "0..0.5"),
+        ({"name": "rayleigh", "impairments": [3]}, "channels.0.impairments.0", "a mapping, got 3"),
+        ({"name": "rayleigh", "impairments": []}, "channels.0", "a list of at least one"),
+    ],
+)
+def test_bad_impairments_are_named_where_they_stand(channel, key, message):
+    with pytest.raises(ScenarioError, match=message) as caught:
+        from_mapping({**_impaired(), "channels": [channel]})
+    assert str(caught.value).startswith(key)

@@ -4,8 +4,9 @@ A channel is deterministic in its seed and its fade does not depend on what is s
 is read by sending silence with the frame's own seed and without noise. Where the receiver estimates, its pilots are
 noiseless then, so h is the truth (as far as declared impairments let it be); where it combines or equalises, h carries
 the fade all the same (``linksim.channel.laws``). A channel with a method ``post_snr`` says itself what is left behind
-its receiver, estimation errors included, at the SNR that the transmitter believes in. The fading law is drawn the same
-way, from seeds of its own.
+its receiver, estimation errors included, at the SNR that the transmitter believes in; one with ``known_to_transmitter``
+says what a transmitter with instantaneous knowledge takes the frame's SNR for, where that is old. The fading law is
+drawn the same way, from seeds of its own.
 """
 
 from __future__ import annotations
@@ -71,13 +72,25 @@ def law_gains(channel: Channel, num_symbols: int, snr_db: float) -> np.ndarray:
     return db_to_linear(effective - snr_db)
 
 
+def _outdated(point: LinkPoint, num_symbols: int, seed: FrameSeeds) -> np.ndarray | None:
+    """The gains that a transmitter takes for a frame's, where they are old; None where they are not."""
+    known = getattr(point.channel, "known_to_transmitter", None)
+    if known is None:
+        return None
+    n0 = n0_from_es_n0_db(point.snr_amc_db)
+    snr = known(num_symbols, n0, seed)
+    return None if snr is None else np.asarray(snr, np.float64) * n0
+
+
 def knowledge(point: LinkPoint, num_symbols: int, seed: FrameSeeds) -> TxKnowledge:
     """What the transmitter may use for frames of ``num_symbols`` at this point."""
     believed = np.full(len(seed), float(point.snr_amc_db))
     if point.csi_tx == "none" or point.channel is None:
         return TxKnowledge(believed, "none")
     if point.csi_tx == "instantaneous":
-        gains = fades(point.channel, num_symbols, point.snr_amc_db, seed)
+        gains = _outdated(point, num_symbols, seed)
+        if gains is None:
+            gains = fades(point.channel, num_symbols, point.snr_amc_db, seed)
         return TxKnowledge(effective_snr_db(gains, point.snr_amc_db), "instantaneous")
     gains = law_gains(point.channel, num_symbols, point.snr_amc_db)
     return TxKnowledge(believed, "mean", gains)

@@ -81,6 +81,9 @@ def check(kind: str, spec: Mapping[str, Any], folder: Path, error: Locate) -> An
         raise error(
             (), f"a {registry.KINDS[kind]} is given by `name` or by `plugin`, got {dict(spec)!r}"
         )
+    full = registry.spelled_out(kind, spec)
+    if full is not spec:
+        spec, error = full, _above(error, "channel")
     named = "plugin" if "plugin" in spec else "name"
     try:
         cls = component_class(kind, spec, folder)
@@ -101,6 +104,12 @@ def check(kind: str, spec: Mapping[str, Any], folder: Path, error: Locate) -> An
             if not isinstance(inner, Mapping):
                 raise error((key,), f"must be a name or a mapping, got {value!r}")
             check(slot, inner, folder, _below(error, key))
+        elif key in registry.KINDS and isinstance(value, list | tuple):  # `impairments`
+            for i, item in enumerate(value):
+                inner = {"name": item} if isinstance(item, str) else item
+                if not isinstance(inner, Mapping):
+                    raise error((key, i), f"must be a name or a mapping, got {item!r}")
+                check(key, inner, folder, _below(error, key, i))
     unknown = registry.unknown_key(cls, {k: v for k, v in spec.items() if k != named})
     if unknown is not None:
         raise error(*unknown)
@@ -110,8 +119,13 @@ def check(kind: str, spec: Mapping[str, Any], folder: Path, error: Locate) -> An
         raise error(_fault(problem, spec), str(problem)) from problem
 
 
-def _below(error: Locate, key: str) -> Locate:
-    return lambda path, text: error((key, *path), text)
+def _below(error: Locate, *keys: str | int) -> Locate:
+    return lambda path, text: error((*keys, *path), text)
+
+
+def _above(error: Locate, key: str) -> Locate:
+    """For errors below ``key``, which is not written: what it holds stands beside it."""
+    return lambda path, text: error(path[1:] if path[:1] == (key,) else path, text)
 
 
 def _fault(problem: Exception, spec: Mapping[str, Any]) -> KeyPath:

@@ -113,6 +113,16 @@ _SYSTEM_KEYS: dict[str, Any] = {
 }
 
 
+_CHANNEL_KEYS: dict[str, Any] = {
+    "impairments": {
+        "type": "array",
+        "minItems": 1,
+        "items": {"anyOf": [{"type": "string"}, {"type": "object"}]},
+        "description": "impairments around the channel, from the digital side inwards, by name or with parameters",
+    },
+}
+
+
 def _listed(kinds: tuple[str, ...], what: str, more: Mapping[str, Any] | None = None) -> Any:
     """A list of components. The JSON schema is filled in on demand: names come from the registry."""
 
@@ -340,7 +350,7 @@ class ScenarioFile(_Strict):
         default="phy",
         description="phy: symbols over a noisy channel; packet: packets that are lost",
     )
-    channels: _listed(("channels",), "channel") = Field(  # type: ignore[valid-type]
+    channels: _listed(("channels",), "channel", _CHANNEL_KEYS) = Field(  # type: ignore[valid-type]
         ({"name": "awgn"},), description="channels to cross (phy)"
     )
     erasures: _listed(("erasures",), "packet loss process") = Field(  # type: ignore[valid-type]

@@ -59,6 +59,17 @@ def _loss_rate(process: Any) -> float | None:
         return None
 
 
+def _label(spec: Any) -> str:
+    """What a place is called that has no label: its name, and those of its impairments."""
+    if not isinstance(spec, Mapping):
+        return str(spec)
+    name = str(spec.get("name") or str(spec.get("plugin", "")).rpartition(":")[2])
+    if name == "impaired" and "channel" in spec:
+        name = _label(spec["channel"])
+    more = spec.get("impairments")
+    return " + ".join([name, *map(_label, more if isinstance(more, list | tuple) else ())])
+
+
 class Scenario:
     """A study, checked as far as that goes without simulating.
 
@@ -172,7 +183,7 @@ class Scenario:
             for j in range(len(rates) if swept else 0):
                 error = self._at_rate(i, j)
                 check(kind, {**spec, "rate": rates[j]}, self.folder, error)
-            label = entry.get("label") or entry.get("name") or entry["plugin"].rpartition(":")[2]
+            label = entry.get("label") or _label(entry)
             found.append(_Place(label, spec, swept, own_rate))
         self._check_labels(kind, [place.label for place in found])
         if (

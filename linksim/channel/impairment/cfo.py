@@ -20,9 +20,9 @@ class Cfo:
 
         y_t -> y_t e^{j 2 pi f (t - t_0)},    f ~ N(0, offset_rms^2), one per frame
 
-    t_0 is where the receiver knows the phase: the beginning of the frame, or with ``tracking`` the middle of each so many
-    symbols (a phase reference there is taken for granted, and its cost is not in the ledger). The receiver knows the
-    statistics of f and not its value: h shrinks by E[e^{j phase}], and n0_eff holds the rest.
+    t_0 is where the receiver knows the phase: the beginning of the frame, or with ``tracking`` the middle of each so
+    many symbols (a phase reference there is taken for granted, and its cost is not in the ledger). The receiver knows
+    the statistics of f and not its value: h shrinks by E[e^{j phase}], and n0_eff holds the rest.
 
     Args:
       offset_rms: standard deviation of the offset over the symbol rate.

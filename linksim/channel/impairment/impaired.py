@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from linksim import registry
-from linksim.channel.apply import check_input
+from linksim.channel.apply import check_input, faded
 from linksim.channel.impairment.rest import Rest
 from linksim.seeds import FrameSeeds
 from linksim.types import Received
@@ -126,22 +126,34 @@ class Impaired:
 
         Returns: [B, S] float64, linear.
         """
-        silence = np.zeros((len(seed), num_symbols), np.complex64)
-        _, h, n0_eff = self(silence, n0, seed).full()
-        return np.abs(h.astype(np.complex128)) ** 2 / np.maximum(n0_eff, 1e-12)
+        return _snr(Rest(self.channel, self._named, n0, seed), num_symbols)
 
-    def known_to_transmitter(self, num_symbols: int, seed: FrameSeeds) -> np.ndarray | None:
-        """Power gains that a transmitter with instantaneous knowledge takes for the frame's.
+    def known_to_transmitter(
+        self, num_symbols: int, n0: float, seed: FrameSeeds
+    ) -> np.ndarray | None:
+        """SNR of each symbol as a transmitter with instantaneous knowledge takes it to be.
 
-        Returns: [B, S] or [B, 1] float64; None where its knowledge is up to date.
+        Returns: [B, S] float64, linear; None where its knowledge is up to date.
         """
         last = self.impairments[-1]
-        known = getattr(last, "known_to_transmitter", None)
-        return None if known is None else known(num_symbols, seed, self.channel)
+        if not getattr(last, "transmitter_is_old", False):
+            return None
+
+        def then(x: np.ndarray, n0: float, seed: FrameSeeds) -> Received:
+            return faded(x, last.then(x.shape[1], seed, self.channel), n0, seed)
+
+        return _snr(Rest(then, self._named[:-1], n0, seed), num_symbols)
 
 
 def _made(kind: str, given: Any) -> Any:
     return registry.create(kind, given) if isinstance(given, str | dict) else given
+
+
+def _snr(rest: Rest, num_symbols: int) -> np.ndarray:
+    """|h|^2 / n0_eff of a silent frame. Returns: [B, S] float64."""
+    silence = np.zeros((len(rest.seed), num_symbols), np.complex64)
+    _, h, n0_eff = rest(silence).full()
+    return np.abs(h.astype(np.complex128)) ** 2 / np.maximum(n0_eff, 1e-12)
 
 
 def _distortion(part: Any) -> str:

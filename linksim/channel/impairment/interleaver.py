@@ -16,8 +16,8 @@ class Interleaver:
     """Block interleaver of symbols: written by rows, sent by columns, put back in order by the receiver.
 
     Neighbours of a frame travel ``rows`` symbols apart, so that a fade of up to so many symbols meets none of a row's
-    symbols twice. It moves fades about within rows * columns symbols and cannot make more of them; a fading channel's own
-    ``interleaving`` spreads a frame over longer times. It is no impairment by itself, it goes into the same list.
+    symbols twice. It moves fades about within rows * columns symbols and cannot make more of them; a fading channel's
+    own ``interleaving`` spreads a frame over longer times. It is no impairment by itself, it goes into the same list.
 
     A last block that the frame does not fill is sent whole, so that a longer frame begins like a shorter one; what is
     sent in the rest of it is somebody else's, and not in the ledger.

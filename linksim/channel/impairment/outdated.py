@@ -16,9 +16,10 @@ from linksim.types import Received
 class OutdatedCsi:
     """Receiver or transmitter know the fade as it was some time ago.
 
-    At the receiver: h = E[h now | h then], which for Rayleigh fading is rho times what it was, and n0_eff holds the power
-    of the difference, 1 - rho^2 at E|x|^2 = 1. The difference is a fade itself: it is as coherent along the frame as the
-    fade is, and a demapper that takes it for white noise loses by that. A Rician channel's steady path stays known.
+    At the receiver: h = E[h now | h then], which for Rayleigh fading is rho times what it was, and n0_eff holds the
+    power of the difference, 1 - rho^2 at E|x|^2 = 1. The difference is a fade itself: it is as coherent along the frame
+    as the fade is, and a demapper that takes it for white noise loses by that. A Rician channel's steady path stays
+    known.
 
     At the transmitter: with ``csi_tx: instantaneous`` it decides on |h then|^2, and takes it for the truth. With other
     csi_tx nothing changes.
@@ -70,11 +71,11 @@ class OutdatedCsi:
         h = np.asarray(past.predicted, np.complex64)
         return Received(received.y, h, np.asarray(received.n0_eff + past.error, np.float32))
 
-    def known_to_transmitter(
-        self, num_symbols: int, seed: FrameSeeds, channel: Any
-    ) -> np.ndarray | None:
-        """|h then|^2 [B, S] or [B, 1] float64; None where the transmitter is up to date."""
-        if self.side == "receiver":
-            return None
-        past = channel.past(num_symbols, seed, delay=self.delay, rho=self.rho)
-        return np.abs(np.asarray(past.h, np.complex128)) ** 2
+    @property
+    def transmitter_is_old(self) -> bool:
+        """Whether a transmitter with instantaneous knowledge has ``then`` instead of h."""
+        return self.side != "receiver"
+
+    def then(self, num_symbols: int, seed: FrameSeeds, channel: Any) -> np.ndarray:
+        """h as it was. Returns: [B, S] or [B, 1] complex."""
+        return channel.past(num_symbols, seed, delay=self.delay, rho=self.rho).h

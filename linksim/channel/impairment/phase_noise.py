@@ -20,9 +20,9 @@ class PhaseNoise:
 
         phase_t = phase_(t-1) + N(0, 2 pi linewidth),    y_t -> y_t e^{j phase_t}
 
-    The receiver knows the phase at the beginning of the frame. With ``tracking`` it knows, and takes out, the mean phase
-    of each so many symbols (the common phase error of an OFDM symbol), at no cost in the ledger. What remains it knows
-    in the mean alone: h shrinks by E[e^{j phase}], and n0_eff holds the rest.
+    The receiver knows the phase at the beginning of the frame. With ``tracking`` it knows, and takes out, the mean
+    phase of each so many symbols (the common phase error of an OFDM symbol), at no cost in the ledger. What remains it
+    knows in the mean alone: h shrinks by E[e^{j phase}], and n0_eff holds the rest.
 
     Args:
       linewidth: two-sided 3 dB bandwidth of the oscillator's spectrum over the symbol rate, beta T_s.

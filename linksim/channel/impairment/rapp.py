@@ -22,10 +22,10 @@ class Rapp:
         g(r) = r / (1 + (r / A)^(2p))^(1 / 2p),    A^2 = saturation power, input_backoff_db above the mean input power
 
     Power rule: each frame leaves the amplifier with the mean power that it came with, so that Es/N0 counts what is
-    radiated, for every system; what the amplifier costs is distortion, not SNR. By Bussgang's decomposition
-    g(x) = a x + d, with d uncorrelated with x: the receiver's h holds a, which pilots would show, and n0_eff the power of
-    d. Both are those of the frame itself. A silent frame (by which a transmitter's knowledge is read) has those of a
-    complex Gaussian signal.
+    radiated, for every system; what the amplifier costs is distortion, not SNR. By Bussgang's decomposition g(x) = a x
+    + d, with d uncorrelated with x: the receiver's h holds a, which pilots would show, and n0_eff the power of d. Both
+    are those of the frame itself. A silent frame (by which a transmitter's knowledge is read) has those of a complex
+    Gaussian signal.
 
     An amplifier hardly touches QPSK, whose symbols have one amplitude, and does much to a joint coder's symbols, whose
     largest are far above the mean (`papr_db` in the rows).
@@ -43,9 +43,7 @@ class Rapp:
 
     def __post_init__(self) -> None:
         if not -20 <= self.input_backoff_db <= 60:
-            raise ValueError(
-                f"input_backoff_db must be in -20..60 dB, got {self.input_backoff_db}"
-            )
+            raise ValueError(f"input_backoff_db must be in -20..60 dB, got {self.input_backoff_db}")
         if not 0.5 <= self.p <= 100:
             raise ValueError(f"p must be in 0.5..100, got {self.p}")
 
@@ -85,6 +83,4 @@ class Rapp:
         )
         y, h, n0 = rest((x * gain).astype(np.complex64)).full()
         reach = (h.real**2 + h.imag**2) * distortion[:, None]
-        return Received(
-            y, (h * a[:, None]).astype(np.complex64), (n0 + reach).astype(np.float32)
-        )
+        return Received(y, (h * a[:, None]).astype(np.complex64), (n0 + reach).astype(np.float32))
