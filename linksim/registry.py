@@ -43,6 +43,7 @@ KINDS = {
 # What a component of each kind must have; the protocols in types.py and link/system.py say what it means.
 NEEDS = {
     "channels": ("__call__",),
+    "impairments": ("__call__",),
     "erasures": ("__call__",),
     "codecs": ("min_bits", "encode", "decode", "distortion"),
     "joints": ("min_uses", "side_bits", "encode", "decode"),
