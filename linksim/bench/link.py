@@ -15,7 +15,7 @@ from sionna.phy.channel import AWGN
 from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 from sionna.phy.mapping import Demapper, Mapper
 
-from linksim.bench.measure import interleaved, rates, row
+from linksim.bench.measure import interleaved, rates
 from linksim.phy.fast.decoder import decode_mother
 from linksim.phy.fast.demap import demap
 from linksim.phy.fast.encoder import encode_mother
@@ -33,18 +33,7 @@ CODES = (
 )
 # symbols, bits per symbol, rate, Es/N0 [dB], frames
 LINKS = ((1024, 2, 1 / 2, 1.8, 256), (1024, 4, 1 / 2, 7.0, 256), (1024, 6, 2 / 3, 14.2, 256))
-# k, n, bits per symbol, three Es/N0 [dB] down the waterfall
-WATERFALLS = (
-    (1024, 3072, 2, (-1.3, -1.0, -0.7)),
-    (1024, 2048, 2, (1.0, 1.3, 1.6)),
-    (1024, 1536, 2, (2.9, 3.3, 3.7)),
-    (1024, 2048, 4, (6.2, 6.6, 7.0)),
-    (4096, 12288, 2, (-1.5, -1.3, -1.2)),
-    (4096, 8192, 2, (0.9, 1.0, 1.15)),
-    (4096, 6144, 2, (2.9, 3.05, 3.2)),
-    (4096, 8192, 4, (6.0, 6.15, 6.3)),
-)
-_QAM = {2: "QPSK", 4: "16-QAM", 6: "64-QAM", 8: "256-QAM"}
+QAM = {2: "QPSK", 4: "16-QAM", 6: "64-QAM", 8: "256-QAM"}
 
 
 class Code:
@@ -155,8 +144,8 @@ def modulation(num_bits: int, rounds: int) -> list[dict[str, Any]]:
     )
     amount = bits.size / 1e6
     return [
-        *rates(f"map, {_QAM[num_bits]}", "coded Mb/s", amount, maps),
-        *rates(f"demap, {_QAM[num_bits]}", "coded Mb/s", amount, demaps),
+        *rates(f"map, {QAM[num_bits]}", "coded Mb/s", amount, maps),
+        *rates(f"demap, {QAM[num_bits]}", "coded Mb/s", amount, demaps),
     ]
 
 
@@ -180,7 +169,7 @@ def decoding(
     errors = {
         name: int((run(llr) != bits[:, :k]).any(axis=1).sum()) for name, run in decoders.items()
     }
-    what = f"decode, k={k} n={n} {_QAM[num_bits]} {es_n0_db:g} dB"
+    what = f"decode, k={k} n={n} {QAM[num_bits]} {es_n0_db:g} dB"
     found = rates(what, "info Mb/s", count * k / 1e6, seconds)
     for line in found:
         line["block_errors"] = {"blocks": count} | {
@@ -220,7 +209,7 @@ def whole_link(
     wrong = (decoded != bits).any(axis=1)
     theirs = (batched(chain, info) != info).any(axis=1)
     return rates(
-        f"whole link, {_QAM[num_bits]} R={rate:.3g} k={k} {es_n0_db:g} dB",
+        f"whole link, {QAM[num_bits]} R={rate:.3g} k={k} {es_n0_db:g} dB",
         "info Mb/s",
         count * plan.info_bits / 1e6,
         seconds,
@@ -231,38 +220,3 @@ def whole_link(
             "undetected": int((wrong & ok).sum()),
         },
     )
-
-
-def block_errors(blocks: int) -> list[dict[str, Any]]:
-    """Rows of the waterfalls: block errors on the same LLRs against boxplus-phi with 20 flooding iterations.
-
-    Args: blocks: of k = 1024; longer codes get fewer. Minutes at 2,048; not part of the section.
-    """
-    found = []
-    for k, n, num_bits, snrs in WATERFALLS:
-        code = Code(k, n)
-        oracle = code.sionna("boxplus-phi")
-        for es_n0_db in snrs:
-            count = max(blocks * 1024 // k // BATCH, 1) * BATCH
-            bits = code.blocks(count, k + n)
-            llr = demap(*channel(map_bits(code.encode(bits), num_bits), es_n0_db, 3), num_bits)
-            wrong = {
-                name: int((decoded != bits[:, :k]).any(axis=1).sum())
-                for name, decoded in (
-                    ("theirs", oracle(llr)),
-                    ("fast", code.decode(llr)),
-                    ("quality", code.decode(llr, "quality")),
-                )
-            }
-            found.append(
-                row(
-                    f"block errors, k={k} n={n} {_QAM[num_bits]} {es_n0_db:g} dB",
-                    f"of {count}",
-                    wrong["fast"],
-                    "Sionna boxplus-phi",
-                    wrong["theirs"],
-                    lower_is_better=True,
-                    quality=wrong["quality"],
-                )
-            )
-    return found

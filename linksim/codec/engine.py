@@ -72,10 +72,12 @@ class Engine:
             raise ComponentError(
                 f"these weights are of the network {network!r}, the codec needs 'ntc'"
             )
-        card = bundle.card["architecture"]
         self.bundle = bundle
         self.tables = ScaleTables()
-        self.config = NtcConfig(**card)
+        try:
+            self.config = NtcConfig(**bundle.card["architecture"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ComponentError(f"the model card has no usable architecture: {error!r}") from error
         self.hyper = FixedHyper(
             bundle.arrays, self.config.bounds(), LEVELS, self.tables, SCALE_MIN, RAW_MAX
         )

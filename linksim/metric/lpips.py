@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linksim import assets, quiet
-from linksim.errors import ComponentError
 from linksim.metric.pair import check_images, check_pair
 
 if TYPE_CHECKING:
@@ -51,15 +50,12 @@ def read_backbone(path: str | Path) -> dict[str, np.ndarray]:
     Returns: name -> array.
     """
     from linksim.metric.torch_file import read_tensors
+    from linksim.model.store import read_arrays
 
     path = Path(path)
     if path.suffix != ".npz":
         return read_tensors(path, prefix="features.") or read_tensors(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:
-        raise ComponentError(f"{path.name} is not a readable weights file ({error})") from error
+    return read_arrays(path)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -192,7 +192,7 @@ def load_bundle(name: str) -> Bundle:
     try:
         card = json.loads(card_path.read_text())
         digest = str(card["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ComponentError(f"{card_path.name} is not a model card ({error!r})") from error
     arrays = read_arrays(path, sha256=digest)
     return Bundle(card, {k: v.astype(np.float32) for k, v in arrays.items()})

@@ -336,8 +336,8 @@ class RunFolder:
     def _check_features(self, info: PartInfo, extractor: str) -> None:
         path = self._features(info.cell, extractor)
         try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        except (OSError, ValueError, EOFError) as error:
+            shape = np.lib.format.open_memmap(path, mode="r").shape
+        except Exception as error:  # damaged headers raise nearly every kind
             raise DamagedPartError(f"its {extractor} features cannot be read: {error}") from error
         if len(shape) != 2 or shape[0] != info.num_rows:
             raise DamagedPartError(f"{extractor} features {shape} for {info.num_rows} rows")
@@ -424,6 +424,10 @@ def _npy(values: np.ndarray) -> bytes:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunStateError(f"{path} cannot be read: {error}; run again to redo its cell") from None
+        # Mapped, not read: a damaged header may announce more than the file holds, or than there is memory.
+        return np.array(np.lib.format.open_memmap(path, mode="r"))
+    except Exception as error:  # damaged headers raise nearly every kind
+        reason = " ".join(str(error).split())
+        raise RunStateError(
+            f"{path} cannot be read: {reason}; run again to redo its cell"
+        ) from None

@@ -8,9 +8,8 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from linksim.errors import ScenarioError
+from linksim.scenario.document import Document
 
 COUNTS = ("batch", "steps", "steps_per_call", "checkpoint_every", "validate_every", "log_every")
 # what the loss curve does not depend on
@@ -161,12 +160,7 @@ def load_config(path: str | Path) -> TrainConfig:
     from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ScenarioError(f"cannot be read: {error}", file=path) from error
-    if not isinstance(content, dict):
-        raise ScenarioError("a recipe is a mapping of keys to values", file=path)
+    content = Document.read(path).value
     for kind in (DataSource, StartFrom, TrainConfig):
         with_config(ConfigDict(extra="forbid"))(kind)
     try:
@@ -175,7 +169,6 @@ def load_config(path: str | Path) -> TrainConfig:
         # of the forms that a key may have, the one that fitted furthest
         first = max(error.errors(), key=lambda e: len(e["loc"]))
         key = ".".join(str(p) for p in first["loc"])
-        raise ScenarioError(
-            f"{first['msg']}, got {first['input']!r}", file=path, key=key
-        ) from error
+        got = repr(first["input"])[:200]
+        raise ScenarioError(f"{first['msg']}, got {got}", file=path, key=key) from error
     return config

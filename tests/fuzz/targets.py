@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+import linksim.train
+from baselines import store
 from linksim import registry, scenario
 from linksim.errors import (
     ComponentError,
@@ -24,12 +27,14 @@ from linksim.errors import (
 from linksim.image import decode
 from linksim.image.tar import Tar
 from linksim.link import framing
+from linksim.metric.lpips import read_backbone
 from linksim.metric.torch_file import read_tensors
-from linksim.model.store import read_arrays
+from linksim.model.store import load_bundle, read_arrays, write_bundle
 from linksim.packet import fragment
 from linksim.packet.trace import Trace
-from linksim.results import manifest, parts
+from linksim.results import RunFolder, manifest, parts
 from linksim.seeds import FrameSeeds
+from linksim.train.config import load_config
 from linksim.types import Decoded, Delivered, Packet, Received, Status, TxKnowledge
 
 SIZE = (24, 32)
@@ -199,6 +204,80 @@ def _npz(data: bytes, number: int, folder: Path) -> None:
         read_arrays(_file(data, folder, "net.npz"))
     except ComponentError as error:
         assert "net.npz" in str(error)
+
+
+def _backbone(data: bytes, number: int, folder: Path) -> None:
+    try:
+        read_backbone(_file(data, folder, "net.npz"))
+    except ComponentError as error:
+        assert "net.npz" in str(error)
+
+
+@cache
+def _bundles() -> tuple[bytes, bytes]:
+    """A weights file and its card."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.npz"
+        write_bundle(
+            path, {"g_a.0/kernel": np.ones((3, 4), np.float32)}, {"model": "ntc", "mse": 3.5}
+        )
+        return path.read_bytes(), path.with_suffix(".json").read_bytes()
+
+
+def _card(data: bytes, number: int, folder: Path) -> None:
+    _file(_bundles()[0], folder, "net.npz")
+    _file(data, folder, "net.json")
+    try:
+        load_bundle(str(folder / "net.npz"))
+    except ComponentError as error:
+        assert "\n" not in str(error)
+
+
+def _recipes() -> list[bytes]:
+    folder = Path(linksim.train.__file__).parent / "recipes"
+    return [path.read_bytes() for path in sorted(folder.glob("*.yaml"))]
+
+
+def _recipe(data: bytes, number: int, folder: Path) -> None:
+    try:
+        load_config(_file(data, folder, "recipe.yaml"))
+    except ScenarioError as error:
+        assert str(error)
+
+
+@cache
+def _feature_files() -> list[bytes]:
+    found = []
+    for array in (np.zeros((4, 7), np.float32), np.ones((1, 300), "<f4")):
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _features(data: bytes, number: int, folder: Path) -> None:
+    """What a run folder does with a feature file of its originals."""
+    place = folder / "run"
+    if not place.exists():
+        place.mkdir()
+        _file(_manifests()[0], place, "run.json")
+        (place / "features").mkdir()
+    _file(data, place / "features", "reference.pooled.000000.npy")
+    try:
+        RunFolder(place).reference("pooled")
+    except RunStateError as error:
+        assert "\n" not in str(error)
+
+
+@cache
+def _ladders() -> list[bytes]:
+    rungs = {(1, q): store.Rung(bytes(range(q)), 3, 1.5 * q) for q in (20, 30, 60)}
+    return [store.dump(rungs), store.dump({})]
+
+
+def _ladder(data: bytes, number: int, folder: Path) -> None:
+    rungs = store.parse(data)
+    assert rungs is None or all(isinstance(r, store.Rung) for r in rungs.values())
 
 
 # --------------------------------------------------------------------------------------------------- packets
@@ -394,6 +473,11 @@ TARGETS: dict[str, Target] = {
     "run.json": Target(_manifests, _manifest),
     "torch weights": Target(_torch_files, _torch),
     "npz weights": Target(_archives, _npz),
+    "LPIPS weights, npz": Target(_archives, _backbone),
+    "model card": Target(lambda: [_bundles()[1]], _card),
+    "training recipe": Target(_recipes, _recipe),
+    "features": Target(_feature_files, _features),
+    "ladder cache": Target(_ladders, _ladder),
     "fragments": Target(_fragments, _join),
     "loss trace": Target(_traces, _trace),
     "transport block": Target(_blocks, _unpack),

@@ -71,6 +71,11 @@ def feed(target: Target, data: bytes, number: int, folder: Path) -> None:
     assert spent < CPU_SECONDS, f"input {number} took {spent:.1f} s of CPU time"
 
 
+def grown(levels: list[float]) -> float:
+    """MiB between the level of the warm-up and that of the end. Args: levels: every PAUSE inputs."""
+    return min(levels[-4:]) - max(levels[: WARM // PAUSE])
+
+
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LINKSIM_CACHE", str(tmp_path / "cache"))
@@ -115,5 +120,5 @@ def test_long(name, own_cache):
                 feed(target, mutant(seeds, number), number, own_cache)
             except Exception as error:
                 raise AssertionError(f"input {number}: {type(error).__name__}: {error}") from error
-    grown = min(levels[-4:]) - max(levels[: WARM // PAUSE])
-    assert grown < GROWTH_MIB, f"memory grew by {grown:.0f} MiB over {LONG - WARM} inputs"
+    more = grown(levels)
+    assert more < GROWTH_MIB, f"memory grew by {more:.0f} MiB over {LONG - WARM} inputs"
