@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from linksim.registry import Entry
     from linksim.scenario import Scenario
 
+_SHOWN = 10  # lines of what is missing
+
 
 class _Group(TyperGroup):
     """The one place where errors become a line and an exit status."""
@@ -120,6 +122,14 @@ def run(
     ] = None,
     overrides: Overrides = None,
     figures: Annotated[bool, typer.Option(help="Draw the figures at the end.")] = True,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Compute only the Kth of N parts, for a machine of its own; `linksim merge` joins them.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a scenario, or resume it where it stopped."""
     # TensorFlow reports its build to stderr at import; what matters of it comes as exceptions.
@@ -127,9 +137,10 @@ def run(
     study = _load(scenario, overrides)
     from linksim import runner
 
+    share = runner.Share.parse(part) if part is not None else None
     folder = out if out is not None else Path("results") / study.name
     with RunProgress() as progress:
-        summary = runner.run(study, folder, progress=progress)
+        summary = runner.run(study, folder, progress=progress, part=share)
     _print_results(folder)
     paths = [folder / "table.csv"]
     if figures:
@@ -233,6 +244,33 @@ def table(
     tidy = results.table(folder)
     text = results.to_csv(tidy) if form is TableFormat.csv else results.to_json(tidy) + "\n"
     sys.stdout.write(text)
+
+
+@app.command(short_help="Join runs of several machines.")
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the joined run.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Results folders of one scenario.")
+    ],
+) -> None:
+    """Join results folders of one scenario: parts of a run, or runs that were not finished.
+
+    Merging again changes nothing. Runs that contradict each other are refused.
+    """
+    from linksim import results
+
+    report = results.merge(out, runs)
+    for note in report.notes:
+        say(f"note: {note}")
+    total = "" if report.num_all is None else f" of {report.num_all}"
+    say(f"{report.num_cells}{total} cells, {report.num_new} of them new")
+    for line in report.missing[:_SHOWN]:
+        say(f"missing: {line}")
+    if len(report.missing) > _SHOWN:
+        say(f"missing: cells of {len(report.missing) - _SHOWN} more points")
+    if report.resume is not None:
+        say(f"to compute what is missing: {report.resume}")
+    print(report.folder)
 
 
 @app.command(short_help="Draw a run's figures.")

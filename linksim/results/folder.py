@@ -124,6 +124,19 @@ class RunFolder:
                 complete.add(info.cell)
         return complete
 
+    def whole_parts(self) -> Iterator[tuple[Path, PartInfo]]:
+        """Files of the complete cells, read whole and compared with their digests; of a damaged one a note is left."""
+        for path in self._part_files():
+            try:
+                info = parts.check(path)
+                for extractor in info.extractors:
+                    self._check_features(info, extractor)
+            except DamagedPartError as error:
+                self._note(f"{path} is damaged and left out ({error})")
+                continue
+            if info.key == self.manifest["rows_key"]:
+                yield path, info
+
     def columns(self, cell: str, names: Sequence[str]) -> dict[str, list[Any]]:
         """Columns of a cell's rows, those of ``names`` that it has. Raises RunStateError: if it cannot be read."""
         try:
@@ -170,6 +183,22 @@ class RunFolder:
         self._num_written += 1
         self._log(f"cell {cell} point {info.point} rows {info.num_rows}")
 
+    def adopt(self, info: PartInfo, path: Path) -> None:
+        """Keep a cell of another run folder as it is.
+
+        Args:   info, path: as that folder's :meth:`whole_parts` gave them.
+        Raises: RunStateError: if it cannot be written.
+        """
+        self._must_write()
+        with guarded(self.path, f"write cell {info.cell} to"):
+            for extractor in info.extractors:
+                name = self._features(info.cell, extractor).name
+                source = path.parents[1] / "features" / name
+                write_atomically(self._features(info.cell, extractor), source.read_bytes())
+            write_atomically(self._part(info.cell), path.read_bytes())
+        self._num_written += 1
+        self._log(f"cell {info.cell} point {info.point} rows {info.num_rows} from {path}")
+
     def has_reference(self, extractor: str, shard: int) -> bool:
         """Whether the features of a shard's originals are there."""
         return self._features("reference", extractor, shard).exists()
@@ -204,6 +233,7 @@ class RunFolder:
         cells: Sized,
         failed_points: Sequence[tuple[str, str]] = (),
         seconds: float | None = None,
+        whole: bool = True,
     ) -> None:
         """Record that the run has ended, and write table.csv.
 
@@ -213,22 +243,22 @@ class RunFolder:
           cells:         all cells of the run.
           failed_points: (point id, reason) of the points that could not be simulated.
           seconds:       wall time of this pass.
+          whole:         False where cells are known to be missing: run.json then says that it is not finished.
         """
         self._must_write()
         failed = [list(pair) for pair in failed_points]
         self._log(f"finished{'' if seconds is None else f' after {seconds:.1f} s'}")
         old = self.manifest
-        whole = (self.path / "table.csv").exists()
         if (
-            whole
-            and old.get("finished")
+            (self.path / "table.csv").exists()
+            and bool(old.get("finished")) == whole
             and not self._num_written
             and old.get("failed_points") == failed
         ):
             return
         self.manifest = {
             **old,
-            "finished": manifest_file.now(),
+            "finished": manifest_file.now() if whole else None,
             "num_cells": len(cells),
             "failed_points": failed,
         }

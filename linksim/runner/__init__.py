@@ -14,6 +14,7 @@ whoever computed it. Only this side of a run writes; dask.distributed is importe
 
 from linksim.runner.ahead import Preview, preview
 from linksim.runner.cell import cell_id
+from linksim.runner.deal import Share
 from linksim.runner.images import Shard, open_metrics, open_source, shards
 from linksim.runner.session import RunSummary, run
 
@@ -21,6 +22,7 @@ __all__ = [
     "Preview",
     "RunSummary",
     "Shard",
+    "Share",
     "cell_id",
     "open_metrics",
     "open_source",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,7 @@ class Board:
       names:      of the metrics, for the cells' ids.
       extractors: whose features of the originals are kept.
       folder:     open for writing.
+      mine:       whether (point, shard) is to be looked at at all; the others are another machine's.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Board:
         names: list[str],
         extractors: Sequence[str],
         folder: RunFolder,
+        mine: Callable[[int, int], bool] = lambda p, s: True,
     ) -> None:
+        self._mine = mine
         self.scenario, self.points, self.shards = scenario, points, shards
         self.names, self.extractors, self.folder = names, tuple(extractors), folder
         self.on_disk = folder.done()
@@ -61,13 +64,18 @@ class Board:
         self._columns = needs(scenario.stop)
         exclude = scenario.failure == "exclude"
         self._tallies = [Tally(scenario.stop, exclude) for _ in points] if self._columns else []
+        self._total = sum(self._left(p, 0) for p in range(len(points)))
         for p in range(len(points)):
             self._advance(p)
 
     @property
     def total(self) -> int:
-        """Cells of the run."""
-        return len(self.points) * len(self.shards)
+        """Cells of the run, or of this machine's part of it."""
+        return self._total
+
+    def _left(self, p: int, start: int) -> int:
+        """A point's cells from a shard on."""
+        return sum(self._mine(p, s) for s in range(start, len(self.shards)))
 
     @property
     def adaptive(self) -> bool:
@@ -88,6 +96,8 @@ class Board:
 
     def wants(self, p: int, s: int) -> bool:
         """Whether the cell has to be computed, as far as is known."""
+        if not self._mine(p, s):
+            return False
         if not self.is_open(p) or s < self._next[p] or (p, s) in self._held:
             return False
         return self.cell(p, s) not in self.on_disk
@@ -99,7 +109,7 @@ class Board:
 
     def uses(self, s: int) -> bool:
         """Whether some point has rows of the shard already."""
-        return any(decided > s for decided in self._next)
+        return any(decided > s and self._mine(p, s) for p, decided in enumerate(self._next))
 
     def offer(self, p: int, s: int, result: CellResult | Failure) -> None:
         """A cell is done. Raises RunStateError: if it cannot be written."""
@@ -118,6 +128,9 @@ class Board:
         """Decide the shards of a point as far as results go."""
         while self.is_open(p):
             s = self._next[p]
+            if not self._mine(p, s):
+                self._next[p] += 1
+                continue
             result = self._held.pop((p, s), None)
             if result is None:
                 cell = self.cell(p, s)
@@ -142,7 +155,7 @@ class Board:
 
     def _close(self, p: int) -> None:
         """Nothing of the point is wanted any more."""
-        self.settled += len(self.shards) - self._next[p]
+        self.settled += self._left(p, self._next[p])
         for key in [key for key in self._held if key[0] == p]:
             del self._held[key]
 

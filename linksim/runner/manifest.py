@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -22,6 +23,7 @@ def manifest(
     command: list[str] | None,
     absent: dict[str, str],
     parts: Components,
+    num_shards: int,
 ) -> dict[str, Any]:
     """The mapping that RunFolder.create_or_open takes."""
     versions = {"linksim": __version__, "python": platform.python_version()}
@@ -50,8 +52,9 @@ def manifest(
             "digest": digests.hexdigest(),
             "keys": [source.key(i) for i in range(min(len(source), MAX_KEYS))],
         },
+        "num_shards": num_shards,
         "seed": scenario.seed,
-        "command": " ".join(command if command is not None else ["linksim", *sys.argv[1:]]),
+        "command": shlex.join(command if command is not None else ["linksim", *sys.argv[1:]]),
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
         "points": [

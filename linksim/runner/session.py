@@ -12,6 +12,7 @@ from linksim.runner.ahead import preflight
 from linksim.runner.board import Board, Progress
 from linksim.runner.cell import Bench, Order
 from linksim.runner.components import Components
+from linksim.runner.deal import Share
 from linksim.runner.images import open_metrics, open_source, shards
 from linksim.runner.manifest import manifest
 from linksim.runner.serial import run_here
@@ -45,6 +46,7 @@ def run(
     command: list[str] | None = None,
     workers: int = 1,
     cluster: str | None = None,
+    part: Share | None = None,
 ) -> RunSummary:
     """Run or resume a scenario.
 
@@ -54,9 +56,10 @@ def run(
       command:  recorded in run.json.
       workers:  processes to use: 1 is this one alone; more are started on this machine, or as jobs of ``cluster``.
       cluster:  None; "slurm"; or the address of a Dask scheduler, whose workers are used.
+      part:     compute only these cells; `linksim merge` joins the folders of all parts.
     Raises:
-      ScenarioError: if no point can be run; RunStateError: if the folder holds something else or the disk is full;
-      ClusterError: if the workers cannot be had.
+      ScenarioError: if no point can be run; RunStateError: if the folder holds something else, the disk is full, or
+      there is less to deal than parts; ClusterError: if the workers cannot be had.
     """
     started = time.perf_counter()
     source = open_source(scenario)
@@ -75,11 +78,13 @@ def run(
     names = [*of_images, *(f"features:{m.extractor}" for m in of_sets.values())]
     order = Order.of(scenario, [*of_images, *of_sets])
 
+    mine = part.deal(runnable, len(cut), bool(needs(scenario.stop))) if part else lambda p, s: True
     summary = RunSummary(out, len(scenario.points()), len(runnable) * len(cut), 0, 0.0, failed)
     summary.absent_metrics = absent
-    about = manifest(scenario, source, command, absent, parts)
+    about = manifest(scenario, source, command, absent, parts, len(cut))
     with RunFolder.create_or_open(out, about) as folder:
-        board = Board(scenario, runnable, cut, names, extractors, folder)
+        board = Board(scenario, runnable, cut, names, extractors, folder, mine)
+        summary.num_cells = board.total
         if workers == 1 and cluster is None:
             run_here(board, Bench(order, source), progress)
         else:

@@ -2,8 +2,8 @@
 
     python tests/fuzz/campaign.py --out results/fuzz/long.json [--inputs 20000] [--jobs 2] [--only NAME ...]
 
-Each target runs in a process of its own. With --out, targets that the file has with as many inputs are not run again, so
-that it can be made in pieces.
+Each target runs in a process of its own. With --out, targets that the file has with as many inputs are not run again:
+it can be made in pieces.
 """
 
 from __future__ import annotations
