@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from linksim.model.index_prior import NEIGHBOURS, PriorConfig, buckets, relative_places
+from linksim.model.index_grid import NEIGHBOURS, PriorConfig, buckets, relative_places
 
 FRACTION = 10  # bits of activations
 WEIGHT_FRACTION = 14

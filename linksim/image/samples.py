@@ -68,7 +68,7 @@ class Samples(Source):
     def load(self, index: int) -> np.ndarray:
         """See ImageSource.load. Raises MissingAssetError if scikit-image is installed without its photographs."""
         _, name, left, top, side = self._boxes[index]
-        file = _photo_folder() / name
+        file = photo_folder() / name
         if not file.is_file():
             raise MissingAssetError(
                 f"scikit-image has no {name} in {file.parent}; install it from its wheel: pip install scikit-image"
@@ -79,7 +79,7 @@ class Samples(Source):
         return decode.resize(photo[top : top + side, left : left + side], self.target, self.target)
 
 
-def _photo_folder() -> Path:
+def photo_folder() -> Path:
     """Where scikit-image keeps its data, found without importing it (which takes half a second)."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:

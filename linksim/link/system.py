@@ -110,7 +110,12 @@ class System(Protocol):
         ...
 
     def simulate(self, images: np.ndarray, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
-        """Send images [B, H, W, 3] uint8 across the link, frame b with seeds[b]."""
+        """Send images [B, H, W, 3] uint8 across the link, frame b with seeds[b].
+
+        A system whose receiver holds correlated pictures also has ``side_offset``: 0 for those that belong to the
+        images, n for those of the images n places further in the source, None for none. Unless that is None,
+        ``simulate`` is called with ``side`` [B, H, W, 3] uint8 besides.
+        """
         ...
 
 

@@ -29,7 +29,8 @@ import numpy as np
 from keras import ops
 
 from linksim.model.alignment import GlobalAttention, RowAttention
-from linksim.model.index_prior import IndexPrior, PriorConfig, bits_of
+from linksim.model.index_grid import PriorConfig
+from linksim.model.index_prior import IndexPrior, bits_of
 from linksim.model.layers import (
     PatchLinear,
     Residual,

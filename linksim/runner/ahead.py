@@ -8,6 +8,7 @@ from linksim.errors import ScenarioError
 from linksim.image.source import ImageSource
 from linksim.runner.components import Components, reason
 from linksim.runner.images import open_source
+from linksim.runner.side import check_side
 from linksim.scenario import Point, Scenario
 
 # Measured on one 2-core x86-64 machine with warm source-codec caches: link and metrics of one 128x128 image.
@@ -37,6 +38,7 @@ def preview(scenario: Scenario) -> list[Preview]:
         for (height, width), count in sizes.items():
             try:
                 system = parts.system(point)
+                check_side(system, source)
                 line = system.preview(parts.link_point(point), height, width)
                 text = line if len(sizes) == 1 else f"{height}x{width}: {line}"
                 cost += _cost_s(height, width) * count * scenario.realisations
@@ -64,6 +66,7 @@ def preflight(
         reasons = []
         for height, width in sizes:
             try:
+                check_side(parts.system(point), source)
                 parts.system(point).preview(parts.link_point(point), height, width)
             except Exception as error:  # a plug-in may raise anything; it fails its own points only
                 reasons.append(reason(error))

@@ -19,6 +19,7 @@ from linksim.image.source import ImageSource, pixel_digest
 from linksim.link.system import Outcome, System
 from linksim.runner.components import Components
 from linksim.runner.images import Shard, open_metrics
+from linksim.runner.side import side_arguments
 from linksim.scenario import Point, Scenario
 from linksim.seeds import FrameSeeds, Seed
 from linksim.types import Status
@@ -129,7 +130,8 @@ class Bench:
         """
         images, seeds = self._frames(shard)
         system = self.parts.system(point)
-        outcome = system.simulate(images, self.parts.link_point(point), seeds)
+        side = side_arguments(system, self.source, shard.items, self.order.realisations)
+        outcome = system.simulate(images, self.parts.link_point(point), seeds, **side)
         scores = {
             name: np.asarray(metric(images, outcome.images), np.float64)
             for name, metric in self.of_images.items()

@@ -28,13 +28,15 @@ class DataSource:
       weight: share of a batch's images drawn from here (shares are normalised).
       crops:  0: the images are used as they are, all of one size; else how many random square crops to cut from
               them once, at random scales, resized to ``size``.
-      size:   side of the crops [pixels].
+      size:   side of the crops, height of the views of pairs (twice as wide) [pixels].
+      pairs:  "none"; "files": stereo pairs ``*_L``, ``*_R``; "synthetic": ``crops`` pairs made of single photographs.
     """
 
     path: str
     weight: float = 1.0
     crops: int = 0
     size: int = 128
+    pairs: Literal["none", "files", "synthetic"] = "none"
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
@@ -148,6 +150,9 @@ class TrainConfig:
             for item in fields(self)
             if item.name not in FREE and (value := asdict(self)[item.name]) != _default(item)
         }
+        for source in (*content["train"], content["validation"]):
+            if source["pairs"] == "none":
+                del source["pairs"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -75,7 +75,8 @@ def load(source: DataSource, cache: Path, seed: Seed) -> np.ndarray:
     """
     paths = resolve(source.path)
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in paths]
-    key = hashlib.sha256(repr((source.crops, source.size, seed.key, stamp)).encode())
+    kind = () if source.pairs == "none" else (source.pairs,)
+    key = hashlib.sha256(repr((source.crops, source.size, seed.key, stamp, *kind)).encode())
     target = cache / f"{key.hexdigest()[:16]}.npy"
     if not target.is_file():
         cache.mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,13 @@ def load(source: DataSource, cache: Path, seed: Seed) -> np.ndarray:
 
 
 def _decode(source: DataSource, paths: list[Path], seed: Seed) -> np.ndarray:
+    if source.pairs != "none":
+        from linksim.train.pairs import read_pairs, synthetic_pairs
+
+        if source.pairs == "files":
+            return read_pairs(paths, source.size)
+        rng = seed.child("pairs").generator()
+        return synthetic_pairs(paths, source.size, source.crops, rng)
     if source.crops:
         return _crops(source, paths, seed)
     images = []

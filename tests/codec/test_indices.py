@@ -14,7 +14,7 @@ from linksim import quiet
 from linksim.codec import fixed_prior
 from linksim.codec.fixed_prior import FixedPrior
 from linksim.codec.indices import Band, IndexCoder, bands_of
-from linksim.model.index_prior import PriorConfig
+from linksim.model.index_grid import PriorConfig
 
 CFG = PriorConfig(sizes=(40, 30, 20), strides=(2, 1, 1), code=6, dim=16, heads=2, hidden=24)
 ROWS, COLUMNS = 3, 4

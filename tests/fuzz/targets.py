@@ -17,6 +17,7 @@ import numpy as np
 import linksim.train
 from baselines import store
 from linksim import registry, scenario
+from linksim.codec.dsc import Dsc
 from linksim.errors import (
     ComponentError,
     ImageError,
@@ -36,6 +37,7 @@ from linksim.results import RunFolder, manifest, parts
 from linksim.seeds import FrameSeeds
 from linksim.train.config import load_config
 from linksim.types import Decoded, Delivered, Packet, Received, Status, TxKnowledge
+from tests import dsc_small
 
 SIZE = (24, 32)
 
@@ -387,6 +389,27 @@ def _joint(name: str) -> Target:
     return Target(seeds, run)
 
 
+def _distributed() -> Target:
+    @cache
+    def made() -> list[Dsc]:
+        folder = Path(tempfile.mkdtemp(prefix="linksim-fuzz-"))
+        weights = dsc_small.write(folder)
+        return [Dsc(weights, bands=2, fill=fill) for fill in ("side", "prior")]
+
+    @cache
+    def seeds() -> list[bytes]:
+        packets = made()[0].encode(dsc_small.pictures(2), np.array([200, 500]))
+        return [p.data for row in packets.of for p in row]
+
+    def run(data: bytes, number: int, folder: Path) -> None:
+        sent = ((data, data[::-1]), (data,), ())[number % 3]
+        ok = tuple((number + i) % 4 != 0 for i in range(len(sent)))
+        side = dsc_small.pictures(1, 7) if number % 2 else None
+        _check(made()[number % 2].decode(Delivered((sent,), (ok,)), *dsc_small.SIZE, side), 1)
+
+    return Target(seeds, run)
+
+
 # ---------------------------------------------------------------------------------------------------- images
 
 
@@ -483,6 +506,7 @@ TARGETS: dict[str, Target] = {
     "transport block": Target(_blocks, _unpack),
     "image": Target(_images, _image),
     "tar": Target(_tars, _tar),
+    "distributed packets": _distributed(),
     **{f"codec {name}": _codec(name) for name in _available("codecs")},
     **{f"joint {name}": _joint(name) for name in _available("joints")},
 }

@@ -47,6 +47,6 @@ def test_bad_parameters(parameters, message):
 
 
 def test_photographs_are_not_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(samples, "_photo_folder", lambda: tmp_path)
+    monkeypatch.setattr(samples, "photo_folder", lambda: tmp_path)
     with pytest.raises(samples.MissingAssetError, match="pip install scikit-image"):
         Samples().load(0)
