@@ -1,6 +1,7 @@
 """The benchmark suite behind ``linksim bench``: speed and memory, each beside a reference in the same run.
 
     link     phy/ beside Sionna's blocks, one core each      sources  ladders of the source codecs
+    ofdm     the wideband link beside Sionna's, likewise
     joint    analog coders                                   metrics  LPIPS, SSIM, MS-SSIM
     sweep    whole runs: caches cold and warm, memory, start-up
 
@@ -22,7 +23,7 @@ from typing import Any
 
 from linksim.errors import LinksimError, UnknownNameError
 
-SECTIONS = ("link", "sources", "joint", "metrics", "sweep")
+SECTIONS = ("link", "ofdm", "sources", "joint", "metrics", "sweep")
 
 # One thread for both sides where speed per core is compared.
 _ONE_THREAD = {
@@ -68,7 +69,7 @@ def suite(
 def _section(name: str, smoke: bool) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "linksim.bench", name, *(["--smoke"] if smoke else [])]
     with tempfile.TemporaryDirectory(prefix="linksim-bench-") as cache:
-        threads = _ONE_THREAD if name == "link" else {}
+        threads = _ONE_THREAD if name in ("link", "ofdm") else {}
         env = {**os.environ, **_QUIET, **threads}
         if name != "link":  # the compiled decoders may be kept; ladders and rows may not
             env["LINKSIM_CACHE"] = cache
