@@ -18,7 +18,7 @@ no reference back to the transmitter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Literal, Protocol, runtime_checkable
@@ -26,6 +26,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from linksim.seeds import FrameSeeds
+from linksim.units import linear_to_db
 
 # --------------------------------------------------------------------------------------------------- values
 
@@ -249,11 +250,22 @@ class TxKnowledge:
                   fade |h|^2 of the frame.
       csi_tx:     "instantaneous", "mean" or "none".
       gains:      [L] float64, draws of the power gain |h|^2 from the fading law (for csi_tx "mean"); all 1 on AWGN.
+      by_order:   bits per symbol -> the same in dB as a code over QAM of that order sees a frame whose gain varies
+                  within it: [B] believed, or [L] draws, Es/N0. Empty where no frame's gain varies.
     """
 
     snr_amc_db: np.ndarray
     csi_tx: Literal["instantaneous", "mean", "none"] = "mean"
     gains: np.ndarray = field(default_factory=lambda: np.ones(1))
+    by_order: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def snr_db(self, num_bits_per_symbol: int) -> np.ndarray:
+        """Es/N0 [dB] that a code over this QAM believes in: [B], or with mean CSI [L] draws of the fading law."""
+        if num_bits_per_symbol in self.by_order:
+            return self.by_order[num_bits_per_symbol]
+        if self.csi_tx != "mean":
+            return self.snr_amc_db
+        return self.snr_amc_db[0] + linear_to_db(self.gains)
 
 
 # ------------------------------------------------------------------------------------------------- protocols

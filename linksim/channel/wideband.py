@@ -173,9 +173,7 @@ class Wideband:
                 if self.ici
                 else self.response(num_symbols, seed[rows])
             )
-            found.append(
-                self._link.post_snr(h, num_symbols, n0, seed[rows], self.scattering, self.ici)
-            )
+            found.append(self._link.post_snr(h, num_symbols, n0, self.scattering, self.ici))
         return np.concatenate(found)
 
     def response(self, num_symbols: int, seed: FrameSeeds) -> np.ndarray:

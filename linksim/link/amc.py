@@ -15,7 +15,6 @@ import numpy as np
 from linksim.errors import BudgetError
 from linksim.phy.mcs import TABLE, Mcs
 from linksim.types import BlockPlan, ChannelCode, TxKnowledge
-from linksim.units import linear_to_db
 
 Rule = Literal["auto", "target", "expected-distortion", "fixed", "genie"]
 
@@ -90,16 +89,22 @@ def candidates(code: ChannelCode, num_symbols: int) -> list[Candidate]:
 
 
 def choose_for_target(
-    options: list[Candidate], code: ChannelCode, snr_db: np.ndarray, target: float
+    options: list[Candidate], code: ChannelCode, tx: TxKnowledge, target: float
 ) -> np.ndarray:
-    """Index of the largest block with error rate <= target at each SNR; the most robust where none has.
+    """Index of the largest block with error rate <= target at each believed SNR; the most robust where none has.
 
-    Args:    snr_db [B], dB.
     Returns: [B] int64.
     """
-    meets = np.stack([code.error_rate(snr_db, o.plan) <= target for o in options])  # [M, B]
+    meets = np.stack(
+        [code.error_rate(_believed(tx, o), o.plan) <= target for o in options]
+    )  # [M, B]
     last = len(options) - 1 - np.argmax(meets[::-1], axis=0)
     return np.where(meets.any(axis=0), last, 0).astype(np.int64)
+
+
+def _believed(tx: TxKnowledge, option: Candidate) -> np.ndarray:
+    """[B]. With mean CSI the rule `target` takes the mean SNR for the truth."""
+    return tx.snr_amc_db if tx.csi_tx == "mean" else tx.snr_db(option.plan.num_bits_per_symbol)
 
 
 def choose_for_distortion(
@@ -118,8 +123,12 @@ def choose_for_distortion(
       budgets:    [M] bits that the codec may use under each option.
     Returns: [B] int64.
     """
-    law_db = tx.snr_amc_db[0] + linear_to_db(tx.gains)
-    fails = np.array([float(code.error_rate(law_db, o.plan).mean()) for o in options])
+    fails = np.array(
+        [
+            float(code.error_rate(tx.snr_db(o.plan.num_bits_per_symbol), o.plan).mean())
+            for o in options
+        ]
+    )
     arrives = distortion(budgets)
     arrives = np.where(np.isfinite(arrives), arrives, failed_mse[:, None])
     expected = (1 - fails) * arrives + fails * failed_mse[:, None]

@@ -119,7 +119,7 @@ class Carrier:
         if rule == "fixed":
             chosen = {0}
         elif rule == "target":
-            chosen = set(self._pick_for_target(options, tx.snr_amc_db).tolist())
+            chosen = set(self._pick_for_target(options, tx).tolist())
         else:
             return f"{uses} uses, {options[0].plan.info_bits}..{most} bits by {rule}"
         if len(chosen) > 1:
@@ -138,8 +138,8 @@ class Carrier:
                 f"{height}x{width}; raise the budget or choose another codec"
             )
 
-    def _pick_for_target(self, options: list[Candidate], snr_db: np.ndarray) -> np.ndarray:
-        return amc_rules.choose_for_target(options, self._code, snr_db, self.amc.target)
+    def _pick_for_target(self, options: list[Candidate], tx: TxKnowledge) -> np.ndarray:
+        return amc_rules.choose_for_target(options, self._code, tx, self.amc.target)
 
     def simulate(self, ends: Ends, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
         """Send a batch across the link, frame b with seeds[b]."""
@@ -157,7 +157,7 @@ class Carrier:
         if rule == "fixed":
             choice = np.zeros(len(images), np.int64)
         elif rule == "target":
-            choice = self._pick_for_target(options, tx.snr_amc_db)
+            choice = self._pick_for_target(options, tx)
         else:
             failed = np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
             choice = amc_rules.choose_for_distortion(

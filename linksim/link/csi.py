@@ -18,11 +18,13 @@ import numpy as np
 
 from linksim.link import guard
 from linksim.link.system import LinkPoint
+from linksim.phy import mutual_information
 from linksim.seeds import FrameSeeds, Seed
 from linksim.types import Channel, TxKnowledge
 from linksim.units import db_to_linear, linear_to_db, n0_from_es_n0_db
 
 LAW_DRAWS = 512
+_ORDERS = (2, 4, 6, 8)  # bits per symbol of the MCS table
 _CHUNK = 32
 
 
@@ -39,13 +41,20 @@ def fades(channel: Channel, num_symbols: int, snr_db: float, seed: FrameSeeds) -
     return np.abs(np.asarray(guard.send(channel, silence, 0.0, seed).h, np.complex128)) ** 2
 
 
-def effective_snr_db(gains: np.ndarray, snr_db: float) -> np.ndarray:
-    """Es/N0 of the flat channel with the same mean capacity as a frame whose gain varies (capacity-effective SNR).
+def effective_snr_db(
+    gains: np.ndarray, snr_db: float, num_bits_per_symbol: int | None = None
+) -> np.ndarray:
+    """Es/N0 of the flat channel that is worth as much as a frame whose gain varies.
 
-    Args:    gains [..., S], power gains; snr_db: mean Es/N0, dB.
+    For joint systems, and without a modulation, that of the same mean capacity; for a code over QAM that of the same
+    mean bit-interleaved information (linksim.phy.mutual_information), which thresholds measured on AWGN apply to.
+
+    Args:    gains [..., S], power gains; snr_db: mean Es/N0, dB; num_bits_per_symbol: of the QAM.
     Returns: [...] float64, dB.
     """
     snr = np.maximum(gains * db_to_linear(snr_db), 0.0)
+    if num_bits_per_symbol is not None:
+        return mutual_information.effective_snr_db(snr, num_bits_per_symbol)
     return linear_to_db(np.expm1(np.log1p(snr).mean(axis=-1)))
 
 
@@ -58,18 +67,38 @@ def _law(channel: Any, num_symbols: int, snr_db: float) -> tuple[np.ndarray, ...
     )
 
 
-def law_gains(channel: Channel, num_symbols: int, snr_db: float) -> np.ndarray:
-    """Draws of a frame's effective power gain, seen at a mean Es/N0 of ``snr_db``.
+def law(
+    channel: Channel, num_symbols: int, snr_db: float, num_bits_per_symbol: int | None = None
+) -> np.ndarray:
+    """Draws of a frame's effective Es/N0 at a mean of ``snr_db``, as :func:`effective_snr_db` has it.
 
-    Returns: [L] float64; all equal on a channel that does not fade.
+    Returns: [L] float64, dB; all equal on a channel that does not fade.
     """
+    try:
+        drawn = _seen(channel, num_symbols, float(snr_db))  # type: ignore[arg-type]
+    except TypeError:  # a plug-in that cannot be hashed
+        drawn = _seen.__wrapped__(channel, num_symbols, float(snr_db))
+    return drawn.get(num_bits_per_symbol, drawn[None])
+
+
+@lru_cache(maxsize=256)
+def _seen(channel: Any, num_symbols: int, snr_db: float) -> dict[int | None, np.ndarray]:
+    """The law by bits per symbol; by None alone where no frame's gain varies."""
     seen_db = snr_db if hasattr(channel, "post_snr") else 0.0  # |h|^2 does not depend on it
     try:
         draws = _law(channel, num_symbols, seen_db)  # type: ignore[arg-type]
     except TypeError:  # a plug-in that cannot be hashed
         draws = _law.__wrapped__(channel, num_symbols, seen_db)
-    effective = np.concatenate([effective_snr_db(gains, snr_db) for gains in draws])
-    return db_to_linear(effective - snr_db)
+    orders = (None, *_ORDERS) if _varies(draws[0]) else (None,)
+    return {
+        order: np.concatenate([effective_snr_db(gains, snr_db, order) for gains in draws])
+        for order in orders
+    }
+
+
+def _varies(gains: np.ndarray) -> bool:
+    """Whether the gain varies within frames. Args: gains [B, S]."""
+    return gains.shape[-1] > 1 and bool(np.any(np.ptp(gains, axis=-1) > 1e-6))
 
 
 def _outdated(point: LinkPoint, num_symbols: int, seed: FrameSeeds) -> np.ndarray | None:
@@ -91,6 +120,16 @@ def knowledge(point: LinkPoint, num_symbols: int, seed: FrameSeeds) -> TxKnowled
         gains = _outdated(point, num_symbols, seed)
         if gains is None:
             gains = fades(point.channel, num_symbols, point.snr_amc_db, seed)
-        return TxKnowledge(effective_snr_db(gains, point.snr_amc_db), "instantaneous")
-    gains = law_gains(point.channel, num_symbols, point.snr_amc_db)
-    return TxKnowledge(believed, "mean", gains)
+        by_order = {
+            order: effective_snr_db(gains, point.snr_amc_db, order)
+            for order in (_ORDERS if _varies(gains) else ())
+        }
+        effective = effective_snr_db(gains, point.snr_amc_db)
+        return TxKnowledge(effective, "instantaneous", by_order=by_order)
+    mean = law(point.channel, num_symbols, point.snr_amc_db)
+    by_order = {
+        order: drawn
+        for order in _ORDERS
+        if (drawn := law(point.channel, num_symbols, point.snr_amc_db, order)) is not mean
+    }
+    return TxKnowledge(believed, "mean", db_to_linear(mean - point.snr_amc_db), by_order)

@@ -18,7 +18,7 @@ from linksim.phy import modem
 from linksim.phy.mcs import TABLE
 from linksim.seeds import FrameSeeds
 from linksim.types import BlockPlan, Channel, ChannelCode
-from linksim.units import linear_to_db, n0_from_es_n0_db
+from linksim.units import n0_from_es_n0_db
 
 _SYMBOLS_AT_ONCE = 1 << 20
 _MAX_KEPT = 1 << 16  # frames whose losses are remembered
@@ -113,8 +113,8 @@ class PhyLoss:
     @property
     def predicted_loss_rate(self) -> float:
         """The loss rate that AMC's measured error rates and draws of the fading law predict (no closed form)."""
-        gains = csi.law_gains(self._channel, self.plan.num_symbols, self.es_n0_db)
-        snr_db = self.es_n0_db + linear_to_db(gains)
+        order = self.plan.num_bits_per_symbol
+        snr_db = csi.law(self._channel, self.plan.num_symbols, self.es_n0_db, order)
         return float(self._code.error_rate(snr_db, self.plan).mean())
 
     def __call__(self, num_packets: Sequence[int], seed: FrameSeeds) -> list[np.ndarray]:

@@ -16,7 +16,16 @@ from linksim.link.system import GREY, LinkPoint
 from linksim.phy.ldpc5g import Ldpc5G
 from linksim.phy.mcs import TABLE
 from linksim.seeds import FrameSeeds
-from linksim.types import Decoded, Delivered, Packet, Packets, Received, Status, Symbols
+from linksim.types import (
+    Decoded,
+    Delivered,
+    Packet,
+    Packets,
+    Received,
+    Status,
+    Symbols,
+    TxKnowledge,
+)
 
 SIZE = 16
 
@@ -124,7 +133,7 @@ def test_image_error_rate_meets_its_target():
     """1 % asked for: over 600 frames at most 2 % fail, and the next MCS up would fail more."""
     code = Ldpc5G()
     options = candidates(code, 512)
-    pick = int(choose_for_target(options, code, np.array([3.0]), 0.01)[0])
+    pick = int(choose_for_target(options, code, TxKnowledge(np.array([3.0])), 0.01)[0])
     rates = [float(code.error_rate(np.array(3.0), o.plan)) for o in options]
     assert rates[pick] <= 0.01 < rates[pick + 1]
     tested = system(amc={"rule": "fixed", "mcs": options[pick].mcs.index})

@@ -3,9 +3,8 @@
 Both estimators are linear, h_hat = A y_p, with y_p the pilots as received over the pilots as sent. What they leave is
 in closed form for a channel whose second-order statistics are known:
 
-    error    = E|H - h_hat|^2
-    slope    = E[H h_hat*] / E|h_hat|^2        the best linear guess of H from h_hat is slope h_hat
-    residual = E|H - slope h_hat|^2            its error; for LMMSE slope = 1 and residual = error
+    error = E|H - h_hat|^2
+    h_hat = share H + u, with u uncorrelated with H and of power own = E|u|^2
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _LEAST_N0 = 1e-7  # LMMSE: float32 pilots are no better than this
 class Estimator(Protocol):
     """Pilots -> the channel of a slot.
 
-    Args: error, slope, residual: [T F], see the module. slope is real: these estimators turn no phase in the mean.
+    Args: error, share, own: [T F], see the module. share is real: these estimators turn no phase in the mean.
     """
 
     @property
@@ -38,12 +37,12 @@ class Estimator(Protocol):
         ...
 
     @property
-    def slope(self) -> np.ndarray:
+    def share(self) -> np.ndarray:
         """[T F] float32."""
         ...
 
     @property
-    def residual(self) -> np.ndarray:
+    def own(self) -> np.ndarray:
         """[T F] float32."""
         ...
 
@@ -59,15 +58,15 @@ class Wiener:
     With the eigenvectors V and eigenvalues l of R_pp this is R_dp V diag(1 / (l + n0)) V^H; the channel has few degrees
     of freedom in a slot, so a few eigenvectors hold all of it and two thin matrices do the work of a large one.
 
-    Args: analyse [Pt Pf, r]; synthesise [T, r, F]; error, slope, residual: see Estimator.
+    Args: analyse [Pt Pf, r]; synthesise [T, r, F]; error, share, own: see Estimator.
     Source: Edfors et al., "OFDM channel estimation by singular value decomposition", IEEE Trans. Commun. 46(7), 1998.
     """
 
     analyse: np.ndarray
     synthesise: np.ndarray
     error: np.ndarray
-    slope: np.ndarray
-    residual: np.ndarray
+    share: np.ndarray
+    own: np.ndarray
 
     def __call__(self, pilots: np.ndarray) -> np.ndarray:
         """See Estimator."""
@@ -80,14 +79,14 @@ class Wiener:
 class Linear:
     """LS at the pilots, linear in between, first along frequency, then along time; held beyond the outermost pilots.
 
-    Args: over_frequency [Pf, F]; over_time [T, Pt]; error, slope, residual: see Estimator.
+    Args: over_frequency [Pf, F]; over_time [T, Pt]; error, share, own: see Estimator.
     """
 
     over_frequency: np.ndarray
     over_time: np.ndarray
     error: np.ndarray
-    slope: np.ndarray
-    residual: np.ndarray
+    share: np.ndarray
+    own: np.ndarray
 
     def __call__(self, pilots: np.ndarray) -> np.ndarray:
         """See Estimator."""
@@ -173,8 +172,8 @@ def _wiener(grid: Grid, scattering: Scattering, n0: float, averaged: bool) -> Wi
             np.complex64,
         ),
         error,
-        np.ones_like(error),
-        error,
+        1 - error / np.float32(gain),
+        error * (1 - error / np.float32(gain)),
     )
 
 
@@ -200,6 +199,6 @@ def _linear(grid: Grid, scattering: Scattering, n0: float, averaged: bool) -> Li
         np.ascontiguousarray(over_frequency.T, np.complex64),
         np.ascontiguousarray(over_time, np.complex64),
         np.maximum(gain - 2 * cross + power, 0).astype(np.float32),
-        (cross / power).astype(np.float32),
-        np.maximum(gain - cross**2 / power, 0).astype(np.float32),
+        (cross / gain).astype(np.float32),
+        np.maximum(power - cross**2 / gain, 0).astype(np.float32),
     )

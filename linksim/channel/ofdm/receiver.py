@@ -100,10 +100,15 @@ class OfdmLink:
         if n0 > 0:
             y = y + self._noise(h.shape, n0, seed)
         spread = self._interference(scattering, transfer is not None)
-        h_hat, extra, _, _ = self._known(h, y, n0, spread, scattering, transfer is not None)
-        y, h = combine(y, h_hat)
+        error: np.ndarray | float = 0.0
+        if self.csi_rx != "perfect":
+            tool = self._estimator(n0 + spread, scattering, transfer is not None)
+            pilots = y.reshape(*y.shape[:3], -1)[..., self.grid.pilot_index]
+            h = tool(pilots * self.grid.pilots.conj()).reshape(h.shape)
+            error = self._per_symbol(tool.error, num_symbols)
+        y, h = combine(y, h)
         y, h = self.grid.data_of(y, num_symbols), self.grid.data_of(h, num_symbols)
-        n0_eff = np.full(y.shape, n0 + spread, np.float32) + self._per_symbol(extra, num_symbols)
+        n0_eff = np.full(y.shape, n0 + spread, np.float32) + error
         return Received(*equalise(y, h, n0_eff, self.equaliser))
 
     def post_snr(
@@ -111,35 +116,26 @@ class OfdmLink:
         response: np.ndarray,
         num_symbols: int,
         n0: float,
-        seed: FrameSeeds,
         scattering: Scattering | None = None,
         averaged: bool = False,
     ) -> np.ndarray:
         """SNR of each data symbol after combining, estimation errors counted as noise: what AMC decides on.
 
-        The error of an estimate that is correlated with the estimate itself (LS) counts in full: with the best linear
-        guess slope h_hat of H, it is |slope h_hat|^2 / (residual + n0).
+        Given the fade H of R antennas with G = sum |H|^2, a receiver that matches to h_hat = a H + u gets
+        h_hat* y = a G x + u* H x + (a H + u)* w: an SNR of a^2 G^2 / (G (E|u|^2 + a^2 n0) + R E|u|^2 n0).
 
         Args:    as in ``send``; averaged: whether ``transfer`` would be given.
         Returns: [B, S] float64, linear.
         """
         h = self._slots(response, num_symbols)
-        spread = self._interference(scattering, averaged)
-        h_hat = h
-        slope: np.ndarray | float = 1.0
-        residual: np.ndarray | float = 0.0
-        if self.csi_rx != "perfect":
-            y = np.zeros_like(h)
-            flat = y.reshape(*y.shape[:3], -1)
-            flat[..., self.grid.pilot_index] = (
-                h.reshape(flat.shape)[..., self.grid.pilot_index] * self.grid.pilots
-            )
-            noise = self._noise(h.shape, n0 + spread, seed)
-            h_hat, _, slope, residual = self._known(h, y + noise, n0, spread, scattering, averaged)
-        _, combined = combine(h_hat, h_hat)
+        antennas, n0 = h.shape[1], n0 + self._interference(scattering, averaged)
+        _, combined = combine(h, h)
         gain = np.abs(self.grid.data_of(combined, num_symbols).astype(np.complex128)) ** 2
-        left = n0 + spread + self._per_symbol(residual, num_symbols)
-        return self._per_symbol(slope, num_symbols) ** 2 * gain / left
+        if self.csi_rx == "perfect":
+            return gain / n0
+        tool = self._estimator(n0, scattering, averaged)
+        a, u = (self._per_symbol(part, num_symbols) for part in (tool.share, tool.own))
+        return (a * gain) ** 2 / np.maximum(gain * (u + a**2 * n0) + antennas * u * n0, 1e-300)
 
     # ------------------------------------------------------------------------------------------------- parts
 
@@ -165,28 +161,13 @@ class OfdmLink:
         """Power that leaks between the subcarriers of a channel that moves within an OFDM symbol."""
         return 1 - estimate.mean_gain(self.grid, scattering or self._robust, averaged)
 
-    def _known(
-        self,
-        h: np.ndarray,
-        y: np.ndarray,
-        n0: float,
-        spread: float,
-        scattering: Scattering | None,
-        averaged: bool,
-    ) -> tuple[np.ndarray, np.ndarray | float, np.ndarray | float, np.ndarray | float]:
-        """What the receiver takes for H, [B, R, N, T, F], and its error, slope and residual, each [T F]."""
-        if self.csi_rx == "perfect":
-            return h, 0.0, 1.0, 0.0
-        tool = estimate.estimator(
-            self.csi_rx, self.grid, scattering or self._robust, n0 + spread, averaged
-        )
-        pilots = y.reshape(*y.shape[:3], -1)[..., self.grid.pilot_index]
-        h_hat = tool(pilots * self.grid.pilots.conj())
-        return h_hat.reshape(h.shape), tool.error, tool.slope, tool.residual
+    def _estimator(
+        self, n0: float, scattering: Scattering | None, averaged: bool
+    ) -> estimate.Estimator:
+        assert self.csi_rx != "perfect"
+        return estimate.estimator(self.csi_rx, self.grid, scattering or self._robust, n0, averaged)
 
-    def _per_symbol(self, cells: np.ndarray | float, num_symbols: int) -> np.ndarray | float:
+    def _per_symbol(self, cells: np.ndarray, num_symbols: int) -> np.ndarray:
         """[T F] of a slot -> [S], what each data symbol of a frame meets."""
-        if isinstance(cells, float):
-            return cells
         slot = cells[self.grid.data_index]
         return np.tile(slot, self.grid.num_slots(num_symbols))[:num_symbols]
