@@ -47,6 +47,14 @@ class _Group(TyperGroup):
             resume = ctx.invoked_subcommand == "run"
             say("interrupted; run the same command to resume" if resume else "interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        except MemoryError as error:
+            if ctx.params.get("debug"):
+                raise
+            detail = f" ({error})" if str(error) else ""
+            say(
+                f"error: out of memory{detail}; finished cells are kept, a smaller batch or fewer --workers need less"
+            )
+            raise typer.Exit(BAD_INPUT) from None
         except (LinksimError, OSError) as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
@@ -130,8 +138,25 @@ def run(
             show_default=False,
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Compute in N processes on this machine, or in N jobs of --cluster slurm; 1: in this one.",
+            show_default=False,
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|slurm",
+            help="Compute on the workers of the Dask scheduler at ADDRESS, or in SLURM jobs.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Run a scenario, or resume it where it stopped."""
+    """Run a scenario, or resume it where it stopped. The rows do not depend on who computes them."""
+    _check_workers(workers, cluster)
     # TensorFlow reports its build to stderr at import; what matters of it comes as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     study = _load(scenario, overrides)
@@ -140,7 +165,9 @@ def run(
     share = runner.Share.parse(part) if part is not None else None
     folder = out if out is not None else Path("results") / study.name
     with RunProgress() as progress:
-        summary = runner.run(study, folder, progress=progress, part=share)
+        summary = runner.run(
+            study, folder, progress=progress, workers=workers or 1, cluster=cluster, part=share
+        )
     _print_results(folder)
     paths = [folder / "table.csv"]
     if figures:
@@ -153,6 +180,18 @@ def run(
     _report(summary, study)
     if summary.failed:
         raise typer.Exit(FAILED_POINTS)
+
+
+def _check_workers(workers: int | None, cluster: str | None) -> None:
+    if workers is not None and workers < 1:
+        raise LinksimError(f"--workers must be at least 1, got {workers}")
+    if cluster == "slurm" and workers is None:
+        raise LinksimError("--cluster slurm needs --workers N, the number of jobs")
+    if cluster not in (None, "slurm") and workers is not None:
+        raise LinksimError(
+            f"--workers does not go with --cluster {cluster}: the workers of a running cluster are used as they are; "
+            "leave --workers out"
+        )
 
 
 def _print_results(folder: Path) -> None:

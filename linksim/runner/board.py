@@ -96,11 +96,16 @@ class Board:
 
     def wants(self, p: int, s: int) -> bool:
         """Whether the cell has to be computed, as far as is known."""
-        if not self._mine(p, s):
-            return False
-        if not self.is_open(p) or s < self._next[p] or (p, s) in self._held:
-            return False
-        return self.cell(p, s) not in self.on_disk
+        return self.undecided(p, s) and self.cell(p, s) not in self.on_disk
+
+    def undecided(self, p: int, s: int) -> bool:
+        """The same of a cell that is known not to be on disk; it costs nothing to ask."""
+        return (
+            self._next[p] <= s
+            and (p, s) not in self._held
+            and self._mine(p, s)
+            and self.is_open(p)
+        )
 
     def lacks_references(self, s: int) -> tuple[str, ...]:
         """Extractors whose features of the shard's originals are not on disk."""
@@ -113,7 +118,7 @@ class Board:
 
     def offer(self, p: int, s: int, result: CellResult | Failure) -> None:
         """A cell is done. Raises RunStateError: if it cannot be written."""
-        if not self.is_open(p) or s < self._next[p] or (p, s) in self._held:
+        if not self.undecided(p, s):
             return  # a second copy, or beyond the end of its point
         self._held[p, s] = result
         self._advance(p)

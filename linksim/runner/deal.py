@@ -51,7 +51,7 @@ class Share:
         Returns: (point, shard) -> bool.
         Raises:  RunStateError: if there are fewer units than parts.
         """
-        coding = [_coding(point) for point in points]
+        coding = [coding_of(point) for point in points]
         groups = {key: i for i, key in enumerate(dict.fromkeys(coding))}
         units = len(points) if adaptive else num_shards * len(groups)
         if units < self.of:
@@ -68,7 +68,7 @@ class Share:
         return mine
 
 
-def _coding(point: Point) -> str:
+def coding_of(point: Point) -> str:
     """What points share whose source coding is the same."""
     spec = point.system_spec
     return json.dumps(spec.get("codec", spec), sort_keys=True, default=str)

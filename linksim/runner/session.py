@@ -15,6 +15,7 @@ from linksim.runner.components import Components
 from linksim.runner.deal import Share
 from linksim.runner.images import open_metrics, open_source, shards
 from linksim.runner.manifest import manifest
+from linksim.runner.reach import probe
 from linksim.runner.serial import run_here
 from linksim.runner.stopping import needs
 from linksim.scenario import Point, Scenario
@@ -62,6 +63,8 @@ def run(
       there is less to deal than parts; ClusterError: if the workers cannot be had.
     """
     started = time.perf_counter()
+    if cluster is not None:
+        probe(cluster)
     source = open_source(scenario)
     parts = Components(scenario.folder)
     runnable, failed = preflight(scenario, source, parts)
