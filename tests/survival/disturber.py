@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import yaml
 
 from linksim.results import RunFolder
 
 KILLS = ("SIGKILL", "SIGKILL", "SIGINT", "full disk")
+KILLS_OF_WORKERS = ("SIGKILL", "SIGINT", "full disk", "worker killed", "worker killed")
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 STUDY = {
@@ -44,11 +46,13 @@ class Disturber:
       work:  a folder of its own.
       seed:  of the moments and limits.
       study: the scenario.
+      workers: processes of the disturbed runs; the run in peace has one.
     """
 
     work: Path
     seed: int = 0
     study: dict = field(default_factory=lambda: dict(STUDY))
+    workers: int = 1
     ended: Counter = field(default_factory=Counter)  # (kind, exit status) -> runs
     finished: int = 0  # folders that came to their end
 
@@ -56,10 +60,11 @@ class Disturber:
         self.rng = random.Random(self.seed)
         self.scenario = self.work / "survival.yaml"
         self.scenario.write_text(yaml.safe_dump(self.study))
-        self.seconds = 0.0
+        self.seconds, self.cells = 0.0, 0
 
     def command(self, out: Path) -> list[str]:
         """What a user types."""
+        more = ["--workers", str(self.workers)] if self.workers > 1 and out.name != "peace" else []
         return [
             sys.executable,
             "-m",
@@ -69,6 +74,7 @@ class Disturber:
             "--out",
             str(out),
             "--no-figures",
+            *more,
         ]
 
     def undisturbed(self) -> pd.DataFrame:
@@ -77,6 +83,7 @@ class Disturber:
         done = self.run(self.work / "peace")
         self.seconds = time.monotonic() - start
         assert done.returncode == DONE, done.stderr
+        self.cells = len(_parts(self.work / "peace"))
         return self.rows(self.work / "peace")
 
     def run(self, out: Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -90,27 +97,63 @@ class Disturber:
         )
 
     def kill(self, out: Path, kind: str, share: float) -> int:
-        """Start the run, send it a signal when ``share`` of the time in peace is over. Returns: its exit status."""
+        """Start the run and send it a signal, or one of its workers SIGKILL. Returns: its exit status.
+
+        Args: share: when: of the time in peace; with workers, whose start takes as long as all the rest: of the cells.
+        """
         process = subprocess.Popen(
             self.command(out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             env=self._environment(),
+            # where the tests themselves run in the background, a shell has left SIGINT ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         try:
-            process.wait(share * self.seconds)
+            if self.workers > 1:
+                self._wait_for_parts(process, out, share)
+            else:
+                process.wait(share * self.seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(getattr(signal, kind))
-        said = process.communicate(timeout=120)[1]
+            if kind == "worker killed":
+                self._kill_a_worker(process)
+            else:
+                children = psutil.Process(process.pid).children(recursive=True)
+                process.send_signal(getattr(signal, kind))
+                process.wait(120)
+                self._check_gone(children)
+        said = process.communicate(timeout=300)[1]
+        assert "Traceback" not in said, said
         if process.returncode == INTERRUPTED:
             assert "same command to resume" in said
         return process.returncode
 
+    def _wait_for_parts(self, process: subprocess.Popen, out: Path, share: float) -> None:
+        """Until this share of what is missing has been written. Raises: TimeoutExpired: as Popen.wait does."""
+        before = len(_parts(out))
+        target = before + share * (self.cells - before)
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(_parts(out)) >= target:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            time.sleep(0.005)
+
+    def _kill_a_worker(self, process: subprocess.Popen) -> None:
+        children = psutil.Process(process.pid).children(recursive=True)
+        found = [c for c in children if _is_worker(c)]
+        if found:
+            self.rng.choice(found).kill()
+
+    def _check_gone(self, children: list[psutil.Process]) -> None:
+        """No worker outlives its run."""
+        _, alive = psutil.wait_procs([c for c in children if _is_worker(c)], timeout=20)
+        assert not alive, f"left behind: {alive}"
+
     def disturb(self, out: Path, kind: str) -> int:
         """One disturbance of this kind at a random moment. Returns: exit status of the run it befell."""
         match kind:
-            case "SIGKILL" | "SIGINT":
+            case "SIGKILL" | "SIGINT" | "worker killed":
                 # The first part of a run is imports: most moments fall where files are written.
                 status = self.kill(out, kind, self.rng.uniform(0.15, 0.95))
             case "full disk":
@@ -150,6 +193,7 @@ class Disturber:
         for i, kind in enumerate(kinds):
             status = self.disturb(out, kind)
             allowed = {
+                "worker killed": {DONE},
                 "SIGKILL": {-signal.SIGKILL, DONE},
                 "SIGINT": {INTERRUPTED, -signal.SIGINT, DONE},
                 "full disk": {BAD_INPUT, DONE},
@@ -171,6 +215,18 @@ class Disturber:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "LINKSIM_CACHE": str(self.work / "cache")}
+
+
+def _parts(out: Path) -> list[Path]:
+    return list(out.glob("parts/[!.]*.parquet"))
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether a process of a run is one of its workers (and not Python's resource tracker)."""
+    try:
+        return process.is_running() and "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _limit_files(size: int) -> None:
