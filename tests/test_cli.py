@@ -69,6 +69,54 @@ def test_bad_input_is_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--workers", "0"], "--workers must be at least 1, got 0"),
+        (["--workers", "-2"], "--workers must be at least 1, got -2"),
+        (["--cluster", "slurm"], "--cluster slurm needs --workers N"),
+        (["--cluster", "tcp://here:1", "--workers", "2"], "leave --workers out"),
+        (["--cluster", "tcp://127.0.0.1:1"], "'tcp://127.0.0.1:1': Connection refused; start one"),
+        (["--cluster", "somewhere"], "it has no host and port"),
+    ],
+)
+def test_workers_that_cannot_be_had_are_one_line_and_exit_2(
+    study: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    result = call("run", str(study), "--out", str(tmp_path / "out"), *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr and result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_slurm_without_its_package_says_which(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    result = call("run", str(study), "--cluster", "slurm", "--workers", "2")
+    assert result.exit_code == 2
+    assert "python -m pip install 'linksim[slurm]'" in result.stderr
+
+
+def test_something_else_at_the_address_is_told_in_time(study: Path, tmp_path: Path) -> None:
+    """A server that accepts and says nothing."""
+    import socket
+    import time
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        import distributed  # noqa: F401  its import is no part of the wait
+
+        start = time.monotonic()
+        result = call("run", str(study), "--cluster", address)
+        assert time.monotonic() - start < 10
+    assert result.exit_code == 2
+    assert "does not speak Dask's protocol" in result.stderr
+
+
 def test_a_bad_override_is_named(study: Path) -> None:
     result = call("check", str(study), "--set", "axes.cbr=-1")
     assert result.exit_code == 2
