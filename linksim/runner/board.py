@@ -101,10 +101,7 @@ class Board:
     def undecided(self, p: int, s: int) -> bool:
         """The same of a cell that is known not to be on disk; it costs nothing to ask."""
         return (
-            self._next[p] <= s
-            and (p, s) not in self._held
-            and self._mine(p, s)
-            and self.is_open(p)
+            self._next[p] <= s and (p, s) not in self._held and self._mine(p, s) and self.is_open(p)
         )
 
     def lacks_references(self, s: int) -> tuple[str, ...]:

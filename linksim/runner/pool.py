@@ -57,7 +57,8 @@ class Pool:
     @classmethod
     def open(cls, workers: int, cluster: str | None) -> Pool:
         """See linksim.runner.run. Raises: ClusterError."""
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "asyncio"):  # what befalls workers the run tells in its own words
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if cluster is None:
             return cls.here(workers)
         return cls.slurm(workers) if cluster == "slurm" else cls.at(cluster)
