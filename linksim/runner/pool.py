@@ -57,7 +57,8 @@ class Pool:
     @classmethod
     def open(cls, workers: int, cluster: str | None) -> Pool:
         """See linksim.runner.run. Raises: ClusterError."""
-        for name in ("distributed", "asyncio"):  # what befalls workers the run tells in its own words
+        # What befalls workers the run tells in its own words.
+        for name in ("distributed", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if cluster is None:
             return cls.here(workers)
