@@ -19,7 +19,7 @@ no reference back to the transmitter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Literal, Protocol, runtime_checkable
 
@@ -210,14 +210,24 @@ class Delivered:
                which may be empty.
       ok:      ok[b][p]: whether the packet arrived whole.
       symbols: the received symbols of a joint system, or None.
+      size:    (H, W) of the pictures, which the session declares out of band, as VVC's parameter sets do; None where
+               the packets say it.
+      num_symbols: [B], how many of the received symbols are each frame's; None: all of them.
     """
 
     packets: tuple[tuple[bytes, ...], ...] = ()
     ok: tuple[tuple[bool, ...], ...] = ()
     symbols: Received | None = None
+    size: tuple[int, int] | None = None
+    num_symbols: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.packets) if self.symbols is None else len(self.symbols.y)
+
+    def length(self, b: int) -> int:
+        """Received symbols of frame b."""
+        most = 0 if self.symbols is None else self.symbols.y.shape[1]
+        return most if self.num_symbols is None else min(most, int(self.num_symbols[b]))
 
     def without_prefixes(self) -> Delivered:
         """The same with every incomplete packet emptied."""
@@ -225,7 +235,7 @@ class Delivered:
             tuple(data if good else b"" for data, good in zip(row, ok, strict=True))
             for row, ok in zip(self.packets, self.ok, strict=True)
         )
-        return Delivered(packets, self.ok, self.symbols)
+        return replace(self, packets=packets)
 
 
 @dataclass(frozen=True)
@@ -364,13 +374,20 @@ class Joint(Protocol):
         ...
 
     def side_bits(self, height: int, width: int) -> int:
-        """Bits of side information an image needs at most (0: none); the link sends them through the real code."""
+        """Bits of side information an image needs at most (0: none); the link sends them through the real code.
+
+        A coder with the attribute ``side_is_optional = True`` can do with less: it gets as many as a declared share of
+        the budget has room for, or none where that is below its ``least_side_bits(height, width)``.
+        """
         ...
 
-    def encode(self, images: np.ndarray, uses: np.ndarray, tx: TxKnowledge) -> Payload:
+    def encode(
+        self, images: np.ndarray, uses: np.ndarray, tx: TxKnowledge, side_bits: int | None = None
+    ) -> Payload:
         """Map images to at most ``uses[b]`` symbols each, with unit mean power per frame.
 
-        Args:    images [B, H, W, 3] uint8; uses [B] int64, what is left for symbols after side information.
+        Args:    images [B, H, W, 3] uint8; uses [B] int64, what is left for symbols after side information; side_bits:
+                 room for side information (None: as ``side_bits`` says).
         Returns: Payload with symbols, and packets of kind "side" where the decoder needs side information.
         """
         ...

@@ -374,6 +374,19 @@ def test_what_the_transmitter_believes(
     assert from_mapping(scenario.resolved(), tmp_path).points() == points
 
 
+def test_one_system_may_believe_something_of_its_own(tmp_path: Path) -> None:
+    entries = "[jpeg, {name: jpeg, label: stuck, snr_amc_db: 6}, {name: jpeg, label: above, snr_amc_db: {offset_db: 2}}]"
+    scenario = load(write(tmp_path, systems=f"systems: {entries}"))
+    believed = {(p.system_label, p.es_n0_db): p.snr_amc_db for p in scenario.points()}
+    assert believed["jpeg", 0] == 0 and believed["jpeg", 5] == 5
+    assert believed["stuck", 0] == believed["stuck", 5] == 6
+    assert believed["above", 0] == 2 and believed["above", 5] == 7
+    again = from_mapping(scenario.resolved(), tmp_path)
+    assert [p.id for p in again.points()] == [p.id for p in scenario.points()]
+    several = write(tmp_path, systems="systems: [{name: jpeg, snr_amc_db: [0, 6]}]")
+    assert "single value" in str(mistake(several))
+
+
 def test_ranges_are_exact_and_include_their_end(tmp_path: Path) -> None:
     path = write(tmp_path, es_n0_db="  es_n0_db: {start: 0, stop: 0.5, step: 0.1}")
     assert [p.es_n0_db for p in load(path).points()[:6]] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]

@@ -90,7 +90,9 @@ class SoftCast:
         refined = self._num_refined(height, width)
         return side_info.num_bits(height, width, refined, self.allocation == "mmse")
 
-    def encode(self, images: np.ndarray, uses: np.ndarray, tx: TxKnowledge) -> Payload:
+    def encode(
+        self, images: np.ndarray, uses: np.ndarray, tx: TxKnowledge, side_bits: int | None = None
+    ) -> Payload:
         """See Joint.encode. All frames of a batch get min(uses) symbols, or as many as the picture has samples for."""
         batch, height, width = images.shape[:3]
         least = int(np.min(uses)) if batch else 0

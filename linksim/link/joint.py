@@ -10,13 +10,13 @@ import numpy as np
 
 from linksim import registry
 from linksim.errors import BudgetError, ComponentError
-from linksim.link import csi, framing, overhead
+from linksim.link import csi, overhead
 from linksim.link.digital import DigitalLink
+from linksim.link.side_block import Pricing, Side, SidePlanner
 from linksim.link.system import LinkPoint, Outcome, apply_failure_policy, final_status
 from linksim.phy.mcs import TABLE
 from linksim.seeds import FrameSeeds
 from linksim.types import (
-    BlockPlan,
     ChannelCode,
     Delivered,
     Frame,
@@ -46,6 +46,10 @@ class JointSystem:
       side_mcs:     index into the MCS table for the side information; by default the most efficient entry whose block
                     error rate at -5 dB AWGN is at most 1e-3.
       side_snr_db:  that SNR, dB.
+      side:         how side information crosses: "coded", through the real code; "capacity", priced at the capacity of
+                    AWGN at the believed SNR and never lost; "free", neither priced nor lost. The last two are for
+                    comparison with publications that count so.
+      side_share:   share of the budget that side information may take where the coder can do without.
       backend:      of the demapper.
     """
 
@@ -53,15 +57,18 @@ class JointSystem:
     channel_code: Any = "ldpc-5g"
     side_mcs: int | None = None
     side_snr_db: float = -5.0
+    side: Pricing = "coded"
+    side_share: float = 0.15
     backend: Literal["fast", "sionna"] = "fast"
 
     family: ClassVar[str] = "strong"
     links: ClassVar[frozenset[str]] = frozenset({"phy"})
-    side_error_rate: ClassVar[float] = 1e-3
 
     def __post_init__(self) -> None:
         if self.side_mcs is not None and not 0 <= self.side_mcs < len(TABLE):
             raise ValueError(f"side_mcs must be an index 0..{len(TABLE) - 1}, got {self.side_mcs}")
+        if not 0 <= self.side_share < 1:
+            raise ValueError(f"side_share must be at least 0 and below 1, got {self.side_share}")
 
     @cached_property
     def _encoder(self) -> Joint:
@@ -82,88 +89,50 @@ class JointSystem:
         return DigitalLink(self._code, self.backend)
 
     @cached_property
-    def _side_plans(self) -> dict[int, BlockPlan | None]:
-        return {}
+    def _planner(self) -> SidePlanner:
+        return SidePlanner(self._code, self.side_mcs, self.side_snr_db, self.side, self.side_share)
 
-    def _side_plan(self, height: int, width: int) -> BlockPlan | None:
-        """The smallest block at the robust MCS that holds the side information; None if there is none."""
-        bits = self._encoder.side_bits(height, width)
-        if bits not in self._side_plans:
-            self._side_plans[bits] = self._smallest_plan(bits) if bits else None
-        return self._side_plans[bits]
-
-    def _smallest_plan(self, bits: int) -> BlockPlan:
-        fixed = [TABLE[self.side_mcs]] if self.side_mcs is not None else list(TABLE)
-        best: BlockPlan | None = None
-        for mcs in fixed:
-            low = 1
-            high = 64 + int(4 * bits / (mcs.num_bits_per_symbol * mcs.target_rate))
-            plan = self._fits(high, mcs.num_bits_per_symbol, mcs.target_rate, bits)
-            while low < high:  # info_bits grows with the number of symbols
-                middle = (low + high) // 2
-                tried = self._fits(middle, mcs.num_bits_per_symbol, mcs.target_rate, bits)
-                if tried is None:
-                    low = middle + 1
-                else:
-                    high, plan = middle, tried
-            if plan is None:
-                continue
-            rate = float(self._code.error_rate(np.array(self.side_snr_db), plan))
-            robust = self.side_mcs is not None or rate <= self.side_error_rate
-            if robust and (best is None or plan.num_symbols < best.num_symbols):
-                best = plan
-        if best is None:
-            raise BudgetError(
-                f"no MCS carries {bits} bits of side information at {self.side_snr_db:g} dB with block error rate "
-                f"{self.side_error_rate:g}; set side_mcs or raise side_snr_db"
-            )
-        return best
-
-    def _fits(self, uses: int, num_bits: int, rate: float, bits: int) -> BlockPlan | None:
-        try:
-            plan = self._code.plan(uses, num_bits, rate)
-        except BudgetError:
-            return None
-        return plan if framing.capacity_bits(plan.info_bits) >= bits else None
-
-    def _split(self, uses: int, height: int, width: int) -> tuple[BlockPlan | None, int]:
-        """The side block and the uses left for symbols. Raises BudgetError where too few are left."""
-        plan = self._side_plan(height, width)
-        side = plan.num_symbols if plan else 0
+    def _split(self, point: LinkPoint, height: int, width: int) -> tuple[Side, int]:
+        """Side information and the uses left for symbols. Raises BudgetError where too few are left."""
+        uses = point.uses(height, width)
+        side = self._planner.side(self._encoder, height, width, uses, point.snr_amc_db)
         least = self._encoder.min_uses(height, width)
-        if uses - side < least:
+        if uses - side.uses < least:
             name = self.joint if isinstance(self.joint, str) else self.joint.get("name", "joint")
             raise BudgetError(
-                f"{uses} channel uses leave {uses - side} after {side} of side information, below the {least} that "
-                f"{name} needs for {height}x{width}; raise cbr to at least {(side + least) / (3 * height * width):.3g}"
+                f"{uses} channel uses leave {uses - side.uses} after {side.uses} of side information, below the "
+                f"{least} that {name} needs for {height}x{width}; raise cbr to at least "
+                f"{(side.uses + least) / (3 * height * width):.3g}"
             )
-        return plan, uses - side
+        return side, uses - side.uses
 
     def preview(self, point: LinkPoint, height: int, width: int) -> str:
         """See System.preview."""
-        uses = point.uses(height, width)
-        plan, left = self._split(uses, height, width)
-        share = f", {plan.num_symbols} of them side information" if plan else ""
-        return f"{uses} uses{share}, {left} for symbols"
+        side, left = self._split(point, height, width)
+        priced = "" if self.side == "coded" else f" ({self.side})"
+        share = f", {side.uses} of them side information{priced}" if side.uses or priced else ""
+        return f"{point.uses(height, width)} uses{share}, {left} for symbols"
 
     def simulate(self, images: np.ndarray, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
         """See System.simulate."""
         assert point.channel is not None
         height, width = images.shape[1:3]
-        uses = point.uses(height, width)
-        plan, left = self._split(uses, height, width)
-        tx = csi.knowledge(point, uses, seeds)
-        payload = self._encoder.encode(images, np.full(len(images), left, np.int64), tx)
-        frame = self._frame(payload, plan, left)
+        side, left = self._split(point, height, width)
+        tx = csi.knowledge(point, side.uses + left, seeds)
+        payload = self._encoder.encode(
+            images, np.full(len(images), left, np.int64), tx, side_bits=side.bits
+        )
+        frame = self._frame(payload, side, left)
         received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
 
-        side = plan.num_symbols if plan else 0
-        symbols = received.slice(side, received.y.shape[1])
-        packets: tuple[tuple[bytes, ...], ...] = ((),) * len(images)
-        ok: tuple[tuple[bool, ...], ...] = ((),) * len(images)
-        if plan:
-            packets, ok = self._digital.receive(received.slice(0, side), [plan] * len(images))
-        delivered = Delivered(packets, ok, symbols).without_prefixes()
+        told = payload.packets or Packets(((),) * len(images))
+        packets = tuple(tuple(p.data for p in row) for row in told.of)
+        ok = tuple((True,) * len(row) for row in told.of)  # priced at capacity or free: never lost
+        if side.plan:
+            block = received.slice(0, side.uses)
+            packets, ok = self._digital.receive(block, [side.plan] * len(images))
+        symbols = received.slice(side.uses, received.y.shape[1])
+        delivered = Delivered(packets, ok, symbols, (height, width)).without_prefixes()
         decoded = self._decoder.decode(delivered)
         return Outcome(
             apply_failure_policy(decoded, images.shape, point.failure),
@@ -172,7 +141,7 @@ class JointSystem:
             (None,) * len(images),
         )
 
-    def _frame(self, payload: Payload, plan: BlockPlan | None, left: int) -> Frame:
+    def _frame(self, payload: Payload, side: Side, left: int) -> Frame:
         """Side block and symbols joined. Raises ComponentError where a coder breaks the power or the budget rule."""
         symbols = payload.symbols
         if symbols is None:
@@ -181,14 +150,18 @@ class JointSystem:
         batch = len(symbols.x)
         ledger = Ledger.zeros(batch, payload=symbols.num_symbols)
         x, count = symbols.x, symbols.num_symbols
-        if plan:
-            side, books = self._digital.send(
-                payload.packets or Packets(((),) * batch), [plan] * batch
+        if side.plan:
+            block, books = self._digital.send(
+                payload.packets or Packets(((),) * batch), [side.plan] * batch
             )
-            x = np.concatenate([side, x], axis=1)
-            count = count + plan.num_symbols
-            ledger = ledger + _as_side_information(books)
-        return Frame(x, count.astype(np.int64), ledger)
+        else:  # uses that a price without a block stands for
+            block = np.ones((batch, side.uses), np.complex64)
+            books = Ledger.zeros(batch, side_information=np.full(batch, side.uses))
+        return Frame(
+            np.concatenate([block, x], axis=1),
+            (count + side.uses).astype(np.int64),
+            ledger + _as_side_information(books),
+        )
 
 
 def check_power(symbols: Symbols, left: int) -> None:

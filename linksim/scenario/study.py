@@ -16,7 +16,7 @@ from linksim.scenario.components import Locate, absolute, check, component_class
 from linksim.scenario.document import Document, KeyPath
 from linksim.scenario.point import Point, digest
 from linksim.scenario.schema import ERROR_RATE, Figures, ScenarioFile, Stop
-from linksim.scenario.sweep import SweepError, anything, expand
+from linksim.scenario.sweep import Believed, SweepError, anything, expand
 from linksim.scenario.systems import SystemEntry
 
 MAX_POINTS = 100_000
@@ -44,11 +44,18 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Variant:
-    """A system with its parameter axes set. Args: axes: axis -> value. spec: as written."""
+    """A system with its parameter axes set. Args: axes: axis -> value. spec: as written. believed: see SystemEntry."""
 
     label: str
     spec: dict[str, Any]
     axes: dict[str, Any] = field(default_factory=dict)
+    believed: Believed | None = None
+
+
+def _written(entry: SystemEntry) -> dict[str, Any]:
+    """An entry with everything spelled out."""
+    belief = {} if entry.believed is None else {systems.BELIEVED: entry.believed.written()}
+    return {**entry.spec, "label": entry.label, **belief}
 
 
 def _loss_rate(process: Any) -> float | None:
@@ -235,6 +242,10 @@ class Scenario:
         found = []
         for i, entry in enumerate(self._form.systems):
             found.append(systems.read(entry, self.folder, self._at("systems", i)))
+            if found[-1].believed is not None and self.link != "phy":
+                raise self._document.error(
+                    "belongs to link: phy; remove it", ("systems", i, systems.BELIEVED)
+                )
         self._check_labels("systems", [entry.label for entry in found])
         return found
 
@@ -256,7 +267,7 @@ class Scenario:
 
                 crosses = systems.links(spec, self.folder, self._in_system(i, entry, origin))
                 if self.link in crosses:
-                    found.append(_Variant(entry.label, spec, axes))
+                    found.append(_Variant(entry.label, spec, axes, entry.believed))
                 else:
                     kinds = " and ".join(f"link: {kind}" for kind in sorted(crosses))
                     self.not_applicable[entry.label] = (
@@ -342,7 +353,7 @@ class Scenario:
                 if self.link == "phy":
                     for cbr in axes.cbr or ():
                         for es_n0_db in axes.es_n0_db or ():
-                            for believed in axes.snr_amc_db.at(es_n0_db):
+                            for believed in (variant.believed or axes.snr_amc_db).at(es_n0_db):
                                 shown: dict[str, Any] = {"es_n0_db": es_n0_db}
                                 if not axes.snr_amc_db.is_truth:
                                     shown["snr_amc_db"] = believed
@@ -433,7 +444,7 @@ class Scenario:
             "link": self.link,
             "channels" if phy else "erasures": places,
             "axes": swept,
-            "systems": [{**entry.spec, "label": entry.label} for entry in self._systems],
+            "systems": [_written(entry) for entry in self._systems],
             **({"csi_tx": self.csi_tx} if phy else {}),
             "budget": self.budget,
             "failure": self.failure,

@@ -11,6 +11,10 @@ from linksim import registry
 from linksim.errors import LinksimError
 from linksim.scenario.components import Locate, check, component_class
 from linksim.scenario.document import KeyPath
+from linksim.scenario.sweep import Believed, SweepError
+
+# The key of an entry that overrides the axis of this name.
+BELIEVED = "snr_amc_db"
 
 # The parameter of a system class that holds its coder -> the system that a bare coder stands for.
 _SLOTS = {"codec": "separated", "joint": "joint"}
@@ -24,11 +28,13 @@ class SystemEntry:
       label: how tables and figures call it.
       spec:  what ``registry.create("systems", spec)`` takes; the coder in its slot as a mapping.
       origin: path in the spec -> path in the entry, where they differ.
+      believed: Es/N0 that its transmitter takes the channel for, where that is not what the axis says.
     """
 
     label: str
     spec: dict[str, Any]
     origin: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
+    believed: Believed | None = None
 
     def written_at(self, path: KeyPath) -> KeyPath:
         """Where in the entry a path of the spec was written."""
@@ -46,6 +52,7 @@ def read(entry: Mapping[str, Any], folder: Path, error: Locate) -> SystemEntry:
     """
     given = dict(entry)
     label, name, plugin = (given.pop(key, None) for key in ("label", "name", "plugin"))
+    believed = _believed(given, error)
     if name is not None and plugin is not None:
         raise error((), "is given by `name` or by `plugin`, got both; keep one")
     coder: dict[str, Any] = {}
@@ -62,7 +69,23 @@ def read(entry: Mapping[str, Any], folder: Path, error: Locate) -> SystemEntry:
         coder = _merge(coder, given.pop(slot, {}), slot, error)
         _route(given, head, coder, slot, origin, folder, error)
     label = label or name or (str(plugin).rpartition(":")[2] if plugin else _coder_name(coder))
-    return SystemEntry(label, {**head, **({slot: coder} if slot else {}), **given}, origin)
+    spec = {**head, **({slot: coder} if slot else {}), **given}
+    return SystemEntry(label, spec, origin, believed)
+
+
+def _believed(given: dict[str, Any], error: Locate) -> Believed | None:
+    """Takes ``snr_amc_db`` out of an entry: one value for this system alone."""
+    if BELIEVED not in given:
+        return None
+    try:
+        found = Believed.read(given.pop(BELIEVED))
+    except SweepError as problem:
+        raise error((BELIEVED, *problem.path), str(problem)) from problem
+    if len(found.absolute or found.offsets) != 1:
+        raise error(
+            (BELIEVED,), "of one system is a single value; to sweep it use the axis snr_amc_db"
+        )
+    return found
 
 
 def _look_up(name: str | None, given: Mapping[str, Any], error: Locate) -> tuple[str, str | None]:

@@ -143,15 +143,21 @@ class Mixture:
     weights: tuple[float, ...]
     seed: Seed
 
-    def batch(self, step: int, size: int) -> np.ndarray:
-        """The images of a step, flipped left to right half of the time. Returns: [size, h, w, 3] uint8."""
+    def draw(self, step: int, size: int) -> list[tuple[int, int, bool]]:
+        """What a step sees: for each image its array, its place there, and whether it is mirrored left to right."""
         rng = self.seed.child("images", step).generator()
         share = np.asarray(self.weights) / sum(self.weights)
         which = rng.choice(len(self.arrays), size, p=share)
         place, flip = rng.random(size), rng.random(size) < 0.5
+        return [
+            (int(source), int(where * len(self.arrays[source])), bool(mirrored))
+            for source, where, mirrored in zip(which, place, flip, strict=True)
+        ]
+
+    def batch(self, step: int, size: int) -> np.ndarray:
+        """The images of a step, flipped left to right half of the time. Returns: [size, h, w, 3] uint8."""
         images = []
-        for source, where, mirrored in zip(which, place, flip, strict=True):
-            array = self.arrays[source]
-            image = array[int(where * len(array))]
+        for source, place, mirrored in self.draw(step, size):
+            image = self.arrays[source][place]
             images.append(image[:, ::-1] if mirrored else image)
         return np.stack(images)

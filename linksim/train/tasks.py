@@ -16,6 +16,8 @@ TASKS = {
     "ntc": "linksim.train.ntc_task:NtcTask",
     "dsc": "linksim.train.dsc_task:DscTask",
     "dsc-prior": "linksim.train.dsc_task:DscPriorTask",
+    "ntscc": "linksim.train.ntscc_task:NtsccTask",
+    "deepjscc": "linksim.train.ntscc_task:NtsccTask",
 }
 
 

@@ -1,0 +1,314 @@
+"""NTSCC: a picture's latents mapped to channel symbols by a network, more symbols where there is more to say.
+
+::
+
+    image --> g_a --> f_e --> s --[first k_i of each embedding]--> interleaved, unit power --> x
+                |
+                +--> NTC's entropy model --> profile --> side information (where the link has room for it)
+    image <-- g_s <-- f_d <-- r <-- MMSE equaliser <-- y, h, n0_eff
+
+What an embedding gets follows from its profile level and the length of the frame, at both ends alike. Without side
+information the profile is uniform. The symbols of a frame lie in the order of their importance: the first of every
+embedding, then the second of every embedding, and so on.
+
+Source: Dai et al. (2022), JSAC; Wang et al. (2023), arXiv:2303.14637.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from linksim import quiet
+from linksim.errors import BudgetError, ComponentError
+from linksim.joint import level_code
+from linksim.joint.profile import MIN_K, allocate, levels_of
+from linksim.model.ntc import STRIDE
+from linksim.types import (
+    Decoded,
+    Delivered,
+    Packet,
+    Packets,
+    Payload,
+    Received,
+    Status,
+    Symbols,
+    TxKnowledge,
+)
+
+MAX_PIXELS = 1 << 24  # of a picture that may be declared
+SNR_CLIP_DB = (-20.0, 40.0)
+SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always
+_BATCH = 32  # pictures that go through the network together
+
+
+@dataclass(frozen=True)
+class Ntscc:
+    """Nonlinear transform source-channel coding, one model for all SNRs and rates.
+
+    Args:
+      weights: name of shipped weights, or path of an exported .npz (its card beside it).
+      decoder: weights that the receiver uses instead ("" for the same): a perceptual decoder of the same symbols.
+      profile: "auto": rates follow the content where the link has room for side information; "uniform": never.
+      rates:   weights of NTC whose entropy model judges the content.
+    """
+
+    weights: str = "ntscc"
+    decoder: str = ""
+    profile: Literal["auto", "uniform"] = "auto"
+    rates: str = "ntc"
+
+    side_is_optional: ClassVar[bool] = True
+    noiseless_psnr_db: ClassVar[float] = (
+        25.0  # of coloured noise at the full rate; held by the laws
+    )
+
+    def __post_init__(self) -> None:
+        if self.profile not in ("auto", "uniform"):
+            raise ValueError(f"profile must be auto or uniform, got {self.profile!r}")
+
+    @property
+    def _sender(self) -> _Machine:
+        return machine(self.weights)
+
+    @property
+    def _receiver(self) -> _Machine:
+        return machine(self.decoder or self.weights)
+
+    def min_uses(self, height: int, width: int) -> int:
+        """See Joint.min_uses."""
+        rows, columns = grid(height, width)
+        return MIN_K * rows * columns
+
+    def side_bits(self, height: int, width: int) -> int:
+        """See Joint.side_bits: room for the finest profile."""
+        if self.profile == "uniform":
+            return 0
+        rows, columns = grid(height, width)
+        return 8 * -(-int(SIDE_BITS_PER_EMBEDDING * rows * columns + 8) // 8)
+
+    def least_side_bits(self, height: int, width: int) -> int:
+        """Bits below which a profile is not worth telling: half a bit an embedding."""
+        rows, columns = grid(height, width)
+        return 8 * -(-max(rows * columns // 2, 16) // 8)
+
+    def encode(
+        self, images: np.ndarray, uses: np.ndarray, tx: TxKnowledge, side_bits: int | None = None
+    ) -> Payload:
+        """See Joint.encode."""
+        batch, height, width = images.shape[:3]
+        rows, columns = grid(height, width)
+        room = self.side_bits(height, width) if side_bits is None else side_bits
+        if batch and int(np.min(uses)) < self.min_uses(height, width):
+            raise BudgetError(
+                f"ntscc needs {self.min_uses(height, width)} uses for {height}x{width}, got {int(np.min(uses))}"
+            )
+        sender = self._sender
+        told: list[tuple[Packet, ...]] = [()] * batch
+        profiles = np.zeros((batch, rows, columns), np.int64)
+        if room and self.profile != "uniform":
+            wanted = self._profiles(images)
+            for b in range(batch):
+                packed = level_code.pack(wanted[b], room)
+                if packed is None:  # nothing fits: the flat profile does, in two bytes
+                    packed = level_code.pack(np.zeros_like(wanted[b]), 1 << 30)
+                    assert packed is not None
+                told[b] = (Packet(packed[0], kind="side"),)
+                profiles[b] = packed[1]
+        k = (
+            np.stack(
+                [
+                    allocate(p.reshape(-1), int(n), sender.max_k).reshape(rows, columns)
+                    for p, n in zip(profiles, uses, strict=True)
+                ]
+            )
+            if batch
+            else profiles
+        )
+        snr = np.clip(np.nan_to_num(tx.snr_amc_db), *SNR_CLIP_DB)
+        s = sender.encode(pad(images), snr, k)
+        num = k.sum((1, 2))
+        x = np.zeros((batch, int(num.max(initial=0))), np.complex64)
+        for b in range(batch):
+            x[b, : num[b]] = to_frame(s[b], k[b])
+        packets = Packets(tuple(told)) if room and self.profile != "uniform" else None
+        return Payload(packets, Symbols(x, num.astype(np.int64)))
+
+    def _profiles(self, images: np.ndarray) -> np.ndarray:
+        from linksim.model.rates import embedding_bits
+
+        return levels_of(embedding_bits(images, self.rates))
+
+    def demand(self, images: np.ndarray) -> np.ndarray:
+        """What each picture is worth, up to a constant: its estimated bits. Returns: [B] float64."""
+        from linksim.model.rates import embedding_bits
+
+        return embedding_bits(images, self.rates).sum((1, 2))
+
+    def decode(self, delivered: Delivered) -> Decoded:
+        """See Joint.decode. A lost side block is a lost picture; symbols that are not finite count as not received."""
+        batch = len(delivered)
+        images: list[np.ndarray | None] = [None] * batch
+        status = [Status.FAILED] * batch
+        symbols, size = delivered.symbols, delivered.size
+        if symbols is None or size is None or min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+            return Decoded(tuple(images), tuple(status))
+        receiver = self._receiver
+        found = []
+        for b in range(batch):
+            k = self._told(delivered, b, size, receiver.max_k)
+            if k is not None:
+                found.append((b, k, *from_frame(symbols.take([b]), k, receiver.symbols)))
+        for start in range(0, len(found), _BATCH):
+            part = found[start : start + _BATCH]
+            x_hat = receiver.decode(*(np.stack([row[i] for row in part]) for i in (2, 3, 1)))
+            for (b, _, _, _, whole), picture in zip(part, x_hat, strict=True):
+                shown = np.clip(np.rint(picture[: size[0], : size[1]]), 0, 255)
+                images[b] = np.nan_to_num(shown).astype(np.uint8)
+                status[b] = Status.OK if whole else Status.CONCEALED
+        return Decoded(tuple(images), tuple(status))
+
+    def _told(
+        self, delivered: Delivered, b: int, size: tuple[int, int], max_k: int
+    ) -> np.ndarray | None:
+        """k [h, w] of a frame, or None where the receiver cannot know it."""
+        assert delivered.symbols is not None
+        rows, columns = grid(*size)
+        total = delivered.length(b)
+        if total < MIN_K * rows * columns:
+            return None
+        levels: np.ndarray | None = np.zeros((rows, columns), np.int64)
+        packets = delivered.packets[b] if b < len(delivered.packets) else ()
+        if packets:
+            if len(packets) != 1 or not delivered.ok[b][0]:
+                return None
+            levels = level_code.unpack(packets[0], rows, columns)
+        if levels is None:
+            return None
+        return allocate(levels.reshape(-1), total, max_k).reshape(rows, columns)
+
+
+def grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of embeddings; the padding to whole ones is sent, and counted."""
+    return -(-height // STRIDE), -(-width // STRIDE)
+
+
+def pad(images: np.ndarray) -> np.ndarray:
+    """[B, H, W, 3] uint8 -> float32 with whole embeddings, edges repeated."""
+    height, width = images.shape[1:3]
+    border = ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+    return np.pad(images, border, "edge").astype(np.float32)
+
+
+def _order(k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Embedding and place in it of each complex symbol of a frame: all first ones, all second ones, ..."""
+    place, embedding = np.nonzero(np.arange(int(k.max()))[:, None] < k.reshape(-1)[None])
+    return embedding, place
+
+
+def to_frame(s: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Real symbols [h,w,symbols] of unit variance -> complex ones [sum k], unit mean power."""
+    pairs = s.reshape(k.size, -1, 2)[_order(k)].astype(np.float64)
+    x = (pairs[:, 0] + 1j * pairs[:, 1]) * np.sqrt(0.5)
+    power = float(np.mean(np.abs(x) ** 2))
+    if not power > 1e-12:  # a picture of nothing must send something
+        x, power = np.full(len(x), 1.0 + 0j), 1.0
+    return (x / np.sqrt(power)).astype(np.complex64)
+
+
+def from_frame(
+    received: Received, k: np.ndarray, symbols: int
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """A frame back to its embeddings.
+
+    Args:    received: of one frame, at least sum k symbols; k [h, w]; symbols: real ones of an embedding at most.
+    Returns: r [h,w,symbols] float32, MMSE-equalised; snr_db [h,w] float32, that of the mean capacity of each
+             embedding's symbols; whether every symbol was finite.
+    """
+    total = int(k.sum())
+    full = received.full()
+    y, h = (np.asarray(part[0, :total], np.complex128) for part in full[:2])
+    n0 = np.asarray(full[2][0, :total], np.float64)
+    good = np.isfinite(y) & np.isfinite(h) & np.isfinite(n0) & (n0 >= 0)
+    y, h, n0 = np.where(good, y, 0), np.where(good, h, 0), np.where(good, np.maximum(n0, 1e-9), 1.0)
+    gain = np.abs(h) ** 2
+    equalised = np.sqrt(2) * np.conj(h) * y / (gain + n0)
+    embedding, place = _order(k)
+    r = np.zeros((k.size, symbols // 2, 2), np.float32)
+    r[embedding, place, 0], r[embedding, place, 1] = equalised.real, equalised.imag
+    rate = np.bincount(embedding, np.log1p(gain / n0), k.size) / k.reshape(-1)
+    snr_db = 10 * np.log10(np.maximum(np.expm1(rate), 1e-6))
+    shape = k.shape
+    return (
+        np.clip(r.reshape(*shape, symbols), -30, 30),
+        np.clip(snr_db, *SNR_CLIP_DB).astype(np.float32).reshape(shape),
+        bool(good.all()),
+    )
+
+
+class _Machine:
+    """The network of one set of weights, compiled per picture size."""
+
+    def __init__(self, weights: str) -> None:
+        quiet.load("keras")
+        from linksim.model.ntscc import NtsccConfig, NtsccNet
+        from linksim.model.store import assign, load_bundle
+
+        bundle = load_bundle(weights)
+        if (network := bundle.card.get("network")) not in ("ntscc", "deepjscc"):
+            raise ComponentError(
+                f"weights {weights!r} are of the network {network!r}, ntscc needs 'ntscc'"
+            )
+        self.bundle = bundle
+        self.net = NtsccNet(NtsccConfig(**bundle.card["architecture"]))
+        assign(self.net, bundle.arrays, what=f"weights {weights}")
+        self._compiled: dict[Any, Any] = {}
+
+    @property
+    def symbols(self) -> int:
+        """Real symbols of an embedding at most."""
+        return self.net.cfg.symbols
+
+    @property
+    def max_k(self) -> int:
+        """Complex symbols of an embedding at most."""
+        return self.net.cfg.max_k
+
+    def _run(self, verb: str, *arrays: np.ndarray) -> np.ndarray:
+        import keras
+
+        given = [np.asarray(a, np.float32) for a in arrays]
+        function = getattr(self.net, verb)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            key = (verb, *(a.shape[1:] for a in given))
+            if key not in self._compiled:
+                spec = [tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in given]
+                graph = tf.function(function, input_signature=spec)
+                with quiet.muted():  # the graph optimiser's notices come with the first call
+                    graph(*given)
+                self._compiled[key] = graph
+            function = self._compiled[key]
+        return np.asarray(function(*given))
+
+    def encode(self, x: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """See NtsccNet.encode."""
+        parts = [
+            self._run("encode", *(a[i : i + _BATCH] for a in (x, snr_db, k)))
+            for i in range(0, len(x), _BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, *k.shape[1:], self.symbols))
+
+    def decode(self, r: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """See NtsccNet.decode."""
+        return self._run("decode", r, snr_db, k)
+
+
+@lru_cache(maxsize=6)
+def machine(weights: str) -> _Machine:
+    """The network of shipped or exported weights, made once."""
+    return _Machine(weights)

@@ -1,0 +1,192 @@
+"""NTSCC as a coder: frames, side information, declared sizes, what it does with damage."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from linksim import registry
+from linksim.channel.awgn import Awgn, Ideal
+from linksim.errors import BudgetError, ComponentError, MissingAssetError
+from linksim.joint.ntscc import Ntscc, from_frame, grid, to_frame
+from linksim.seeds import FrameSeeds
+from linksim.types import Delivered, Received, Status, TxKnowledge
+
+SMALL = {
+    "width4": 8, "width8": 8, "width16": 8, "hidden4": 8, "hidden8": 8, "hidden16": 8, "blocks8": 1,
+    "latent": 16, "slices": [16],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small network with random weights, exported."""
+    import keras
+
+    from linksim.model.ntscc import NtsccConfig, NtsccNet, start_linear
+    from linksim.model.store import gather, write_bundle
+
+    keras.utils.set_random_seed(0)
+    cfg = NtsccConfig(
+        transforms=SMALL, width=16, heads=2, hidden=16, window=2, blocks_e=1, blocks_d=2, symbols=64
+    )
+    net = NtsccNet(cfg)
+    start_linear(net, np.random.default_rng(0).normal(size=(500, 16)))
+    rng = np.random.default_rng(1)
+    for coder in (net.f_e, net.f_d):  # a network that has been trained depends on its condition
+        table = np.asarray(coder.table.numpy())
+        coder.table.assign(table + 0.1 * rng.normal(size=table.shape).astype(np.float32))
+    path = tmp_path_factory.mktemp("weights") / "small.npz"
+    write_bundle(path, gather(net), {"network": "ntscc", "architecture": asdict(cfg)})
+    return str(path)
+
+
+def pictures(height=48, width=64, count=3):
+    rng = np.random.default_rng(1)
+    rough = rng.integers(0, 256, (count, height // 4 + 1, width // 4 + 1, 3))
+    return np.repeat(np.repeat(rough, 4, 1), 4, 2)[:, :height, :width].astype(np.uint8)
+
+
+def knowledge(count, snr_db=6.0):
+    return TxKnowledge(np.full(count, snr_db))
+
+
+def deliver(payload, received, size, ok=True):
+    packets = payload.packets.of if payload.packets else ((),) * len(received.y)
+    data = tuple(tuple(p.data for p in row) for row in packets)
+    return Delivered(data, tuple((ok,) * len(row) for row in data), received, size)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (33, 50), (16, 16), (5, 7)])
+@pytest.mark.parametrize("side_bits", [0, None])
+def test_a_frame_is_filled_exactly(weights, size, side_bits):
+    coder, images = Ntscc(weights), pictures(*size)
+    rows, columns = grid(*size)
+    uses = 10 * rows * columns + 3
+    payload = coder.encode(images, np.full(3, uses), knowledge(3), side_bits)
+    assert (payload.symbols.num_symbols == uses).all()
+    np.testing.assert_allclose(np.mean(np.abs(payload.symbols.x) ** 2, 1), 1, atol=1e-5)
+    assert (payload.packets is None) == (side_bits == 0)
+    decoded = coder.decode(
+        deliver(payload, Ideal()(payload.symbols.x, 0.0, FrameSeeds.of(0, 3)), size)
+    )
+    assert decoded.status == (Status.OK,) * 3
+    assert all(image.shape == (*size, 3) for image in decoded.images)
+
+
+def test_frames_of_different_lengths_share_a_batch(weights):
+    coder, images = Ntscc(weights), pictures()
+    uses = np.array([100, 200, 150])
+    payload = coder.encode(images, uses, knowledge(3), 0)
+    np.testing.assert_array_equal(payload.symbols.num_symbols, uses)
+    assert not payload.symbols.x[0, 100:].any()
+    received = Ideal()(payload.symbols.x, 0.0, FrameSeeds.of(0, 3))
+    together = coder.decode(Delivered(((),) * 3, ((),) * 3, received, (48, 64), uses))
+    for b, n in enumerate(uses):
+        one = Received(received.y[b : b + 1, :n], received.h[b : b + 1], received.n0_eff)
+        alone = coder.decode(Delivered(((),), ((),), one, (48, 64)))
+        assert np.abs(alone.images[0].astype(int) - together.images[b]).max() <= 1
+
+
+def test_a_lost_side_block_is_a_lost_picture(weights):
+    coder, images = Ntscc(weights), pictures()
+    payload = coder.encode(images, np.full(3, 200), knowledge(3))
+    received = Ideal()(payload.symbols.x, 0.0, FrameSeeds.of(0, 3))
+    decoded = coder.decode(deliver(payload, received, (48, 64), ok=False))
+    assert decoded.status == (Status.FAILED,) * 3 and decoded.images == (None,) * 3
+
+
+def test_the_receiver_needs_the_declared_size(weights):
+    received = Received(np.ones((1, 200), np.complex64), np.ones((1, 1), np.complex64), 0.1)
+    assert Ntscc(weights).decode(Delivered(((),), ((),), received)).status == (Status.FAILED,)
+    huge = Delivered(((),), ((),), received, (1 << 20, 1 << 20))
+    assert Ntscc(weights).decode(huge).status == (Status.FAILED,)
+
+
+def test_symbols_that_are_not_finite_count_as_not_received(weights):
+    coder, images = Ntscc(weights), pictures(count=2)
+    payload = coder.encode(images, np.full(2, 200), knowledge(2), 0)
+    received = Awgn()(payload.symbols.x, 0.1, FrameSeeds.of(0, 2))
+    received.y[0, 50:60] = np.nan
+    decoded = coder.decode(deliver(payload, received, (48, 64)))
+    assert decoded.status == (Status.CONCEALED, Status.OK)
+    assert decoded.images[0].dtype == np.uint8
+    blank = Received(np.full_like(received.y, np.nan), received.h, received.n0_eff)
+    assert coder.decode(deliver(payload, blank, (48, 64))).status == (Status.CONCEALED,) * 2
+
+
+def test_the_equaliser_is_the_mmse_estimate():
+    k = np.array([[6, 4], [5, 9]])
+    rng = np.random.default_rng(0)
+    s = rng.normal(size=(2, 2, 20)).astype(np.float32)
+    x = to_frame(s, k)
+    h = np.exp(1j * rng.uniform(0, 6, len(x))) * rng.uniform(0.3, 2, len(x))
+    received = Received((h * x)[None].astype(np.complex64), h[None].astype(np.complex64), 0.5)
+    r, snr_db, whole = from_frame(received, k, 20)
+    assert whole
+    factor = np.abs(h) ** 2 / (np.abs(h) ** 2 + 0.5)
+    assert r[0, 0, 0] == pytest.approx(np.sqrt(2) * factor[0] * x[0].real, rel=1e-4)
+    assert not r[0, 1, 8:].any() and r[1, 1, 17] != 0
+    assert snr_db.min() > -10 and snr_db.max() < 10
+
+
+def test_the_first_symbols_of_every_embedding_go_first():
+    s = np.arange(4 * 20, dtype=np.float32).reshape(2, 2, 20)
+    x = to_frame(s, np.array([[6, 4], [5, 9]]))
+    first = np.sqrt(np.mean(np.abs(x) ** 2)) * x[:4] / x[3].imag * s[1, 1, 1]
+    np.testing.assert_allclose(first.real, s[..., 0].ravel(), atol=1e-3)
+    assert len(x) == 24
+
+
+def test_the_transmitter_conditions_on_what_it_believes(weights):
+    coder, images = Ntscc(weights), pictures()
+    low, high = (
+        coder.encode(images, np.full(3, 200), knowledge(3, snr), 0).symbols.x for snr in (-4, 12)
+    )
+    assert np.abs(low - high).max() > 1e-4
+
+
+def test_too_small_a_budget(weights):
+    with pytest.raises(BudgetError, match="needs 48 uses for 48x64, got 47"):
+        Ntscc(weights).encode(pictures(), np.full(3, 47), knowledge(3))
+
+
+def test_bad_weights(tmp_path):
+    with pytest.raises(MissingAssetError, match="no model card"):
+        Ntscc(str(tmp_path / "none.npz")).encode(pictures(), np.full(3, 200), knowledge(3), 0)
+    with pytest.raises(ComponentError, match="network 'ntc', ntscc needs 'ntscc'"):
+        Ntscc("ntc").encode(pictures(), np.full(3, 200), knowledge(3), 0)
+    with pytest.raises(ValueError, match="profile must be auto or uniform"):
+        Ntscc(profile="none")
+
+
+@pytest.mark.parametrize("side", ["coded", "capacity", "free"])
+def test_side_information_is_priced_as_declared(weights, side):
+    from linksim.link.system import LinkPoint
+
+    spec = {"name": "joint", "joint": {"name": "ntscc", "weights": weights}, "side": side}
+    system = registry.create("systems", {**spec, "side_share": 0.6})
+    images = pictures(64, 64)
+    point = LinkPoint("phy", Awgn(), 12.0, 12.0, 0.125)
+    outcome = system.simulate(images, point, FrameSeeds.of(0, 3))
+    share = outcome.ledger.side_information
+    assert (outcome.ledger.total <= point.uses(64, 64)).all()
+    if side == "free":
+        assert not share.any()
+    elif side == "capacity":
+        bits = Ntscc(weights).side_bits(64, 64)
+        np.testing.assert_array_equal(share, np.ceil(bits / np.log2(1 + 10**1.2)))
+    else:
+        assert (share > 48).all() and (share <= 0.6 * point.uses(64, 64)).all()
+
+
+def test_where_side_information_is_too_dear_the_profile_is_uniform(weights):
+    from linksim.link.system import LinkPoint
+
+    system = registry.create(
+        "systems", {"name": "joint", "joint": {"name": "ntscc", "weights": weights}}
+    )
+    point = LinkPoint("phy", Awgn(), 6.0, 6.0, 1 / 24)
+    outcome = system.simulate(pictures(64, 64), point, FrameSeeds.of(0, 3))
+    assert not outcome.ledger.side_information.any()
+    assert (outcome.ledger.payload == point.uses(64, 64)).all()
