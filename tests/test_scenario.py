@@ -375,7 +375,8 @@ def test_what_the_transmitter_believes(
 
 
 def test_one_system_may_believe_something_of_its_own(tmp_path: Path) -> None:
-    entries = "[jpeg, {name: jpeg, label: stuck, snr_amc_db: 6}, {name: jpeg, label: above, snr_amc_db: {offset_db: 2}}]"
+    stuck = "{name: jpeg, label: stuck, snr_amc_db: 6}"
+    entries = f"[jpeg, {stuck}, {{name: jpeg, label: above, snr_amc_db: {{offset_db: 2}}}}]"
     scenario = load(write(tmp_path, systems=f"systems: {entries}"))
     believed = {(p.system_label, p.es_n0_db): p.snr_amc_db for p in scenario.points()}
     assert believed["jpeg", 0] == 0 and believed["jpeg", 5] == 5
