@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_PIXELS = 64_000_000
+MAX_SIDE = 16384
 # No codec here codes more pixels in a byte; a header that claims more is damaged, and costs no memory.
 MAX_PIXELS_PER_BYTE = 16384
 SCALES = (1, 2, 4)
@@ -36,6 +37,10 @@ class Header:
         if self.height < 1 or self.width < 1 or self.height * self.width > MAX_PIXELS:
             raise ValueError(
                 f"a picture has 1 to {MAX_PIXELS} pixels, got {self.height}x{self.width}"
+            )
+        if max(self.height, self.width) > MAX_SIDE:
+            raise ValueError(
+                f"a side has at most {MAX_SIDE} pixels, got {self.height}x{self.width}"
             )
         if self.scale not in SCALES:
             raise ValueError(f"scale must be one of {SCALES}, got {self.scale}")

@@ -83,6 +83,9 @@ class LadderCodec(ABC):
     ladder: Literal["full", "lazy"] = "full"
 
     codec: ClassVar[str]
+    revision: ClassVar[int] = (
+        0  # raise it when this codec's bytes change: old ladders are left alone
+    )
     uses_prefix: ClassVar[bool] = (
         False  # whether ``decompress`` can use the first bytes of a payload
     )
@@ -194,6 +197,7 @@ class LadderCodec(ABC):
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip
         }
         identity = [FORMAT, self.codec, self.version(), settings]
+        identity += [self.revision] if self.revision else []
         return json.dumps(identity, sort_keys=True).encode()
 
     def _keys(self, images: np.ndarray) -> list[str]:

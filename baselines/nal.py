@@ -18,6 +18,8 @@ START_CODE = b"\x00\x00\x01"
 def split(stream: bytes) -> list[bytes]:
     """NAL units of a byte stream (annex B), without start codes."""
     starts = [match.end() for match in _START.finditer(stream)]
+    if not starts:
+        return []
     ends = [start - len(START_CODE) for start in starts[1:]] + [len(stream)]
     return [stream[a:b].rstrip(b"\x00") for a, b in zip(starts, ends, strict=True)]
 

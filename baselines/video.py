@@ -4,7 +4,8 @@
     payload + own parameter sets -> one picture -> planes -> RGB -> crop
 
 The payload is the picture's NAL units but parameter sets, each but the last behind its LEB128 length; the header's note
-is their number less one. Parameter sets go out of band (see ``baselines.nal``).
+is their number less one, and in its highest bit the variant of parameter sets. These go out of band (see
+``baselines.nal``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from baselines.ladder import Coded, LadderCodec
 from linksim.errors import LinksimError
 
 _ALIGN = 8  # the smallest coding block: with whole blocks there is no conformance window
+_VARIANT_AT = 5  # bit of the header's note
 _TEMPLATE = (64, 72)  # width, height of the picture whose parameter sets serve all sizes
 
 _templates: dict[tuple[str, ...], list[bytes]] = {}
@@ -45,6 +47,10 @@ class VideoCodec(LadderCodec):
     def kind_of(self, unit: bytes) -> str:
         """What a NAL unit is: "picture" (a slice, the last unit of its picture), "set", "other" or "drop"."""
 
+    def variant(self, quality: int) -> int:
+        """Which of two forms of parameter sets, 0 or 1, pictures of this quality have."""
+        return 0
+
     def canonical(self, unit: bytes) -> bytes:
         """A picture's slice without the marks of its place in a run, so that a picture's bytes are its own alone."""
         return unit
@@ -60,35 +66,45 @@ class VideoCodec(LadderCodec):
         size = self._padded_size(*images[0].shape[:2])
         planes = [self._planes(image, size) for image in images]
         pictures = self._pictures(self.streams(planes, size, quality))
+        if len(pictures) != len(images) > 1:
+            # Seen with libvvenc in ffmpeg: a run of several small frames that is soon over loses them all, at random.
+            half = len(images) // 2
+            return self.compress(images[:half], quality) + self.compress(images[half:], quality)
         if len(pictures) != len(images):
             raise LinksimError(
                 f"{self.version()} made {len(pictures)} pictures of {len(images)}; use another version of the encoder"
             )
-        return [_packed(units) for units in pictures]
+        variant = self.variant(quality) << _VARIANT_AT
+        return [(data, note | variant) for data, note in map(_packed, pictures)]
 
     def decompress(self, payload: bytes, header: Header, whole: bool) -> np.ndarray | None:
         """See LadderCodec.decompress."""
         height, width = header.coded
         size = self._padded_size(height, width)
-        units = self.parameter_sets(size) + _unpacked(payload, header.note)
+        variant, more = divmod(header.note, 1 << _VARIANT_AT)
+        units = self.parameter_sets(size, variant) + _unpacked(payload, more)
         planes = ffmpeg.decode_one(nal.join(units), self.decoder, size, 10)
         if planes is None or (planes[1].shape != planes[0].shape) != self.subsampled:
             return None
         return colour.from_planes(planes, bits=10)[:height, :width]
 
-    def parameter_sets(self, size: tuple[int, int]) -> list[bytes]:
-        """Parameter sets of a picture size, as the receiver makes them. Args: size (width, height), padded."""
-        key = (self.version(), *self.options(self._any_quality))
+    def parameter_sets(self, size: tuple[int, int], variant: int = 0) -> list[bytes]:
+        """Parameter sets of a picture size, as the receiver makes them.
+
+        Args:   size: (width, height), padded. variant: see ``variant``.
+        Raises: ValueError: if no quality has this variant.
+        """
+        tiers = self.qualities().values()
+        quality = next((q for qs in tiers for q in qs if self.variant(q) == variant), None)
+        if quality is None:
+            raise ValueError(f"no picture of this codec has parameter sets {variant}")
+        key = (self.version(), *self.options(quality))
         with _template_lock:
             if key not in _templates:
                 grey = np.full((_TEMPLATE[1], _TEMPLATE[0], 3), 128, np.uint8)
-                stream = self.streams([self._planes(grey, _TEMPLATE)], _TEMPLATE, self._any_quality)
+                stream = self.streams([self._planes(grey, _TEMPLATE)], _TEMPLATE, quality)
                 _templates[key] = [u for u in nal.split(stream) if self.kind_of(u) == "set"]
         return [nal.resize(unit, _TEMPLATE, size) for unit in _templates[key]]
-
-    @property
-    def _any_quality(self) -> int:
-        return self.qualities()[1][0]
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:
         sides = (max(side, self.smallest_side) for side in (width, height))

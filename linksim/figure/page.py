@@ -84,7 +84,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     with house_style():
         # Laid out once, for both formats; the layout is most of the work.
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # or every saving lays out again
     with house_style(), guarded(folder, f"write {name} to"):
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             buffer = BytesIO()

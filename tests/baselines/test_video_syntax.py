@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines import colour, ffmpeg, nal, vtm
+from baselines.header import Header
 from baselines.hevc import Hevc
 from baselines.video import VideoCodec
 from baselines.vvc import Vvc
@@ -65,14 +66,38 @@ def test_parameter_sets_made_by_the_receiver_are_the_encoders(
         assert sum(a != b for a, b in zip(mine, other, strict=True)) <= 1  # the level
 
 
+def test_frames_that_a_run_loses_are_coded_in_smaller_runs(monkeypatch) -> None:
+    codec, whole = Vvc(preset="fast"), Vvc.streams
+    photos = [np.full((32, 32, 3), 40 * i, np.uint8) for i in range(5)]
+    expected = [codec.compress([photo], 60)[0] for photo in photos]
+
+    def loses(self, planes, size, quality):
+        return b"" if len(planes) > 2 else whole(self, planes, size, quality)
+
+    monkeypatch.setattr(Vvc, "streams", loses)
+    assert codec.compress(photos, 60) == expected
+
+
+def test_high_qps_go_without_the_loop_filter_and_say_so() -> None:
+    codec = Vvc(preset="fast")
+    photo = np.random.default_rng(1).integers(0, 256, (48, 40, 3), np.uint8)
+    for quality, variant in ((51, 0), (52, 1)):
+        ((payload, note),) = codec.compress([photo], quality)
+        assert note >> 5 == variant
+        shown = codec.decompress(payload, Header(48, 40, 1, note), True)
+        assert shown is not None and shown.shape == photo.shape
+    with_filter, without = (codec.parameter_sets((48, 40), v) for v in (0, 1))
+    assert with_filter != without
+
+
 def test_parameter_sets_do_not_depend_on_the_qp() -> None:
     codec = Vvc(preset="fast")
     planes = [codec._planes(np.full((64, 64, 3), 90, np.uint8), (64, 64))]
     sets = [
         [u for u in nal.split(codec.streams(planes, (64, 64), qp)) if codec.kind_of(u) == "set"]
-        for qp in (25, 60)
+        for qp in (25, 51, 52, 63)
     ]
-    assert sets[0] == sets[1]
+    assert sets[0] == sets[1] != sets[2] == sets[3]
 
 
 def test_ffmpegs_own_words_reach_the_user() -> None:
