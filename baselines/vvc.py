@@ -17,7 +17,7 @@ _PARAMS = (
     ":ALFSpeed=0:AccessUnitDelimiter=0:VuiParametersPresent=0:HrdParametersPresent=0"
     ":CbQpOffset=-6:CrQpOffset=-6"  # RGB MSE weighs chroma more than the default does
 )
-# Above this QP the adaptive loop filter is off: its coefficients cost as much as they gain (the same PSNR within 0.01 dB
+# Above this QP the adaptive loop filter is off: its coefficients cost as much as they gain (same PSNR within 0.01 dB
 # for 1 % fewer bytes, photos of 128 px), and libvvenc spends up to nine tenths of its time on them.
 _ALF_UP_TO = 51
 _SLICES = {7, 8}  # IDR_W_RADL, IDR_N_LP
