@@ -25,6 +25,7 @@ from linksim.terminal import (
     RunProgress,
     TextOrJson,
     duration,
+    plugins_on_stderr,
     print_json,
     print_table,
     say,
@@ -154,20 +155,36 @@ def run(
             show_default=False,
         ),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that one point may take on one batch of images; a longer one fails the point.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a scenario, or resume it where it stopped. The rows do not depend on who computes them."""
     _check_workers(workers, cluster)
     # TensorFlow reports its build to stderr at import; what matters of it comes as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    study = _load(scenario, overrides)
-    from linksim import runner
+    if timeout is not None and not timeout > 0:
+        raise LinksimError(f"--timeout must be above 0 seconds, got {timeout:g}")
+    with plugins_on_stderr():
+        study = _load(scenario, overrides)
+        from linksim import runner
 
-    share = runner.Share.parse(part) if part is not None else None
-    folder = out if out is not None else Path("results") / study.name
-    with RunProgress() as progress:
-        summary = runner.run(
-            study, folder, progress=progress, workers=workers or 1, cluster=cluster, part=share
-        )
+        share = runner.Share.parse(part) if part is not None else None
+        folder = out if out is not None else Path("results") / study.name
+        with RunProgress() as progress:
+            summary = runner.run(
+                study,
+                folder,
+                progress=progress,
+                workers=workers or 1,
+                cluster=cluster,
+                part=share,
+                timeout_s=timeout,
+            )
     _print_results(folder)
     paths = [folder / "table.csv"]
     if figures:

@@ -56,6 +56,10 @@ class ImageError(LinksimError, ValueError):
     """An image that cannot be read or has the wrong form."""
 
 
+class TimeLimitError(LinksimError):
+    """A cell or a test of a plug-in that took longer than it may."""
+
+
 class RunStateError(LinksimError):
     """A results folder in a state that does not allow what was asked."""
 

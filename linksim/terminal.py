@@ -40,6 +40,7 @@ Overrides = Annotated[
 
 PLAIN_WIDTH = 160  # of tables that go into a file or a pipe
 PLAIN_SECONDS = 5.0  # between two lines of progress there
+SLOW_SECONDS = 30.0  # after which something that makes no progress is named, and again after each further while
 _EARLY = 0.05  # of the cells: the first ones compile and encode, and say nothing of the others
 
 
@@ -116,6 +117,8 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         self._task: Any = None
         self._interrupted = False
         self._old_handler: Any = None
+        self._last = ("preparing", self._started)  # what is under way, and since when
+        self._ended = threading.Event()
 
     def __enter__(self) -> RunProgress:
         usual = (
@@ -144,7 +147,20 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             )
             self._task = self._bar.add_task("preparing", total=None, left="")
             self._bar.start()
+        else:
+            threading.Thread(target=self._name_the_slow, daemon=True).start()
         return self
+
+    def _name_the_slow(self) -> None:
+        """Say so where one thing takes long: a plug-in may sleep, and nothing else would tell."""
+        told = 0.0
+        while not self._ended.wait(min(1.0, SLOW_SECONDS / 4)):
+            text, since = self._last
+            spent = self._clock() - since
+            told = 0.0 if spent < SLOW_SECONDS else told
+            if spent >= told + SLOW_SECONDS:
+                told = spent
+                say(f"still at {text}, for {duration(spent)}")
 
     def __exit__(
         self,
@@ -152,6 +168,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ended.set()
         if self._old_handler is not None:
             signal.signal(signal.SIGINT, self._old_handler)
         if self._bar is not None:
@@ -165,6 +182,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         """Show where the run is. Raises KeyboardInterrupt: if there was one, and it did not get through."""
         if self._interrupted:
             raise KeyboardInterrupt
+        self._last = (text, self._clock())
         left = self._left(done, total)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, description=text, left=left)

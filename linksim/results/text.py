@@ -148,7 +148,7 @@ def _cell(rows: pd.DataFrame, x: str | None, value: Any, what: str) -> str:
         if not row["num_frames"]:
             return _MISSING
         return f"{100 * row['num_failed'] / row['num_frames']:.0f}"
-    return _short(row["value"])
+    return _short(row.get("value", math.nan))  # no column where every point failed
 
 
 def _short(value: float) -> str:

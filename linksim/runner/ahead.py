@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from linksim.errors import ScenarioError
+from linksim.errors import ScenarioError, TimeLimitError
 from linksim.image.source import ImageSource
+from linksim.link import smoke
 from linksim.runner.components import Components, reason
 from linksim.runner.images import open_source
+from linksim.runner.limit import time_limit
 from linksim.runner.side import check_side
 from linksim.scenario import Point, Scenario
 
@@ -25,6 +27,44 @@ class Preview:
     cost_s: float
 
 
+def test_plugins(
+    scenario: Scenario, parts: Components, notes: list[str] | None = None
+) -> dict[str, str]:
+    """Put channels and loss processes that linksim does not ship through a quick form of their laws.
+
+    Args:    notes: what people should know of those that were not tested is added here.
+    Returns: label -> why its points may not run.
+    """
+    faults: dict[str, str] = {}
+    seen: set[str] = set()
+    for point in scenario.points():
+        kind, label, spec = "channels", point.channel_label, point.channel_spec
+        if spec is None:
+            kind, label, spec = "erasures", point.erasure_label, point.erasure_spec
+        if label is None or spec is None or label in faults or not smoke.is_foreign(spec):
+            continue
+        key = f"{label} {smoke.command_form(spec)}"
+        if key in seen:
+            continue
+        seen.add(key)
+        why, note = None, None
+        if label in scenario.unchecked:
+            note = f"{label} runs untested, as the scenario asks"
+        else:
+            try:
+                with time_limit(smoke.SECONDS):
+                    why = smoke.verdict(kind, parts.get(kind, spec), spec)
+            except TimeLimitError as problem:
+                note = f"{label}: its test {problem} and was ended; it runs untested"
+            except Exception as problem:
+                why = reason(problem)
+        if why is not None:
+            faults[label] = f"{label} {why}"
+        if note is not None and notes is not None and note not in notes:
+            notes.append(note)
+    return faults
+
+
 def preview(scenario: Scenario) -> list[Preview]:
     """Every point with its budget and an estimate of its cost; simulates nothing and imports no heavy library."""
     source = open_source(scenario)
@@ -33,8 +73,10 @@ def preview(scenario: Scenario) -> list[Preview]:
     for i in range(len(source)):
         sizes[source.size(i)] = sizes.get(source.size(i), 0) + 1
     found = []
+    faults = test_plugins(scenario, parts)
     for point in scenario.points():
         text, error, cost = "", None, 0.0
+        error = faults.get(point.channel_label or point.erasure_label or "")
         for (height, width), count in sizes.items():
             try:
                 system = parts.system(point)
@@ -53,16 +95,23 @@ def _cost_s(height: int, width: int) -> float:
 
 
 def preflight(
-    scenario: Scenario, source: ImageSource, parts: Components
+    scenario: Scenario, source: ImageSource, parts: Components, notes: list[str] | None = None
 ) -> tuple[list[Point], list[tuple[Point, str]]]:
     """Points whose budget can be met at some image size, and the others with the reason.
+
+    Args:   notes: see :func:`test_plugins`.
 
     Raises: ScenarioError: if there are none.
     """
     sizes = sorted({source.size(i) for i in range(len(source))})
     runnable: list[Point] = []
     failed: list[tuple[Point, str]] = []
+    faults = test_plugins(scenario, parts, notes)
     for point in scenario.points():
+        fault = faults.get(point.channel_label or point.erasure_label or "")
+        if fault is not None:
+            failed.append((point, fault))
+            continue
         reasons = []
         for height, width in sizes:
             try:

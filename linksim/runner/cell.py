@@ -16,9 +16,11 @@ import numpy as np
 from linksim import __version__, registry
 from linksim.errors import ImageError, RunStateError
 from linksim.image.source import ImageSource, pixel_digest
+from linksim.link import guard
 from linksim.link.system import Outcome, System
 from linksim.runner.components import Components
 from linksim.runner.images import Shard, open_metrics
+from linksim.runner.limit import time_limit
 from linksim.runner.side import side_arguments
 from linksim.scenario import Point, Scenario
 from linksim.seeds import FrameSeeds, Seed
@@ -52,6 +54,7 @@ class Order:
       seed:         root of all randomness.
       realisations: of each image.
       pictures:     positions of the images whose reconstructions are kept.
+      timeout_s:    that a cell may take; None: as long as it does.
     """
 
     folder: Path
@@ -60,9 +63,12 @@ class Order:
     seed: int
     realisations: int
     pictures: frozenset[int]
+    timeout_s: float | None = None
 
     @classmethod
-    def of(cls, scenario: Scenario, metrics: Sequence[str]) -> Order:
+    def of(
+        cls, scenario: Scenario, metrics: Sequence[str], timeout_s: float | None = None
+    ) -> Order:
         """What ``scenario`` says."""
         grid = scenario.figures.grid
         return cls(
@@ -72,6 +78,7 @@ class Order:
             scenario.seed,
             scenario.realisations,
             frozenset(grid.images if grid is not None else ()),
+            timeout_s,
         )
 
 
@@ -129,11 +136,26 @@ class Bench:
         Args: pictures: whether the point is in the picture grid. references: extractors to use on the originals too.
         """
         images, seeds = self._frames(shard)
+        with time_limit(self.order.timeout_s):
+            return self._simulate(point, shard, cell, images, seeds, pictures, references)
+
+    def _simulate(
+        self,
+        point: Point,
+        shard: Shard,
+        cell: str,
+        images: np.ndarray,
+        seeds: FrameSeeds,
+        pictures: bool,
+        references: Sequence[str],
+    ) -> CellResult:
         system = self.parts.system(point)
         side = side_arguments(system, self.source, shard.items, self.order.realisations)
-        outcome = system.simulate(images, self.parts.link_point(point), seeds, **side)
+        outcome = guard.simulate(
+            point.system_label, system, images, self.parts.link_point(point), seeds, side
+        )
         scores = {
-            name: np.asarray(metric(images, outcome.images), np.float64)
+            name: guard.score(name, metric, images, outcome.images)
             for name, metric in self.of_images.items()
         }
         features = {

@@ -48,6 +48,7 @@ def run(
     workers: int = 1,
     cluster: str | None = None,
     part: Share | None = None,
+    timeout_s: float | None = None,
 ) -> RunSummary:
     """Run or resume a scenario.
 
@@ -56,6 +57,7 @@ def run(
       progress: called with (cells done, cells in all, what is under way).
       command:  recorded in run.json.
       workers:  processes to use: 1 is this one alone; more are started on this machine, or as jobs of ``cluster``.
+      timeout_s: that one cell (a point on one batch of images) may take; a longer one fails its point.
       cluster:  None; "slurm"; or the address of a Dask scheduler, whose workers are used.
       part:     compute only these cells; `linksim merge` joins the folders of all parts.
     Raises:
@@ -67,7 +69,8 @@ def run(
         probe(cluster)
     source = open_source(scenario)
     parts = Components(scenario.folder)
-    runnable, failed = preflight(scenario, source, parts)
+    notes: list[str] = []
+    runnable, failed = preflight(scenario, source, parts, notes)
     of_images, of_sets, absent = open_metrics(scenario.metrics)
     for column in needs(scenario.stop):
         name = column.removeprefix("metric_")
@@ -79,11 +82,12 @@ def run(
     cut = shards(source, scenario.batch)
     extractors = list(dict.fromkeys(m.extractor for m in of_sets.values()))
     names = [*of_images, *(f"features:{m.extractor}" for m in of_sets.values())]
-    order = Order.of(scenario, [*of_images, *of_sets])
+    order = Order.of(scenario, [*of_images, *of_sets], timeout_s)
 
     mine = part.deal(runnable, len(cut), bool(needs(scenario.stop))) if part else lambda p, s: True
     summary = RunSummary(out, len(scenario.points()), len(runnable) * len(cut), 0, 0.0, failed)
     summary.absent_metrics = absent
+    summary.notes += notes
     about = manifest(scenario, source, command, absent, parts, len(cut))
     with RunFolder.create_or_open(out, about) as folder:
         board = Board(scenario, runnable, cut, names, extractors, folder, mine)

@@ -93,6 +93,13 @@ def _component(kinds: tuple[str, ...], what: str, more: Mapping[str, Any]) -> di
     }
 
 
+_UNCHECKED: dict[str, Any] = {
+    "unchecked": {
+        "type": "boolean",
+        "description": "true: a plug-in runs though it has not passed the laws of its kind (linksim check)",
+    }
+}
+
 _SYSTEM_KEYS: dict[str, Any] = {
     "codec": {
         "anyOf": [{"type": "string"}, {"type": "object"}],
@@ -114,6 +121,7 @@ _SYSTEM_KEYS: dict[str, Any] = {
 
 
 _CHANNEL_KEYS: dict[str, Any] = {
+    **_UNCHECKED,
     "impairments": {
         "type": "array",
         "minItems": 1,
@@ -353,7 +361,7 @@ class ScenarioFile(_Strict):
     channels: _listed(("channels",), "channel", _CHANNEL_KEYS) = Field(  # type: ignore[valid-type]
         ({"name": "awgn"},), description="channels to cross (phy)"
     )
-    erasures: _listed(("erasures",), "packet loss process") = Field(  # type: ignore[valid-type]
+    erasures: _listed(("erasures",), "packet loss process", _UNCHECKED) = Field(  # type: ignore[valid-type]
         ({"name": "iid"},), description="packet loss processes (packet)"
     )
     axes: Axes = Field(description="what is swept")

@@ -33,13 +33,14 @@ class _Place:
     """A channel or a packet loss process with its label; ``spec`` as written.
 
     ``takes_rate``: its parameter ``rate`` comes from the axis erasure_rate. ``own_rate``: the closed form of its loss
-    rate where it does not, None where it names none.
+    rate where it does not, None where it names none. ``unchecked``: it runs without having been put through its laws.
     """
 
     label: str
     spec: dict[str, Any]
     takes_rate: bool = False
     own_rate: float | None = None
+    unchecked: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Scenario:
         self._systems = self._read_systems()
         self._variants = self._read_variants()
         self._check_figures()
+
+    @property
+    def unchecked(self) -> frozenset[str]:
+        """Labels of the channels or loss processes that run without having been tested."""
+        return frozenset(place.label for place in self._places if place.unchecked)
 
     # ------------------------------------------------------------------------------------------------- checking
 
@@ -175,7 +181,12 @@ class Scenario:
         kind = "channels" if phy else "erasures"
         found: list[_Place] = []
         for i, entry in enumerate(self._form.channels if phy else self._form.erasures):
-            spec = {k: v for k, v in entry.items() if k != "label"}
+            spec = {k: v for k, v in entry.items() if k not in ("label", "unchecked")}
+            unchecked = entry.get("unchecked", False)
+            if not isinstance(unchecked, bool):
+                raise self._document.error(
+                    f"must be true or false, got {unchecked!r}", (kind, i, "unchecked")
+                )
             rates = () if phy else self._form.axes.erasure_rate or ()
             swept = bool(rates) and self._takes_rate(spec)
             if swept and "rate" in spec:
@@ -191,7 +202,7 @@ class Scenario:
                 error = self._at_rate(i, j)
                 check(kind, {**spec, "rate": rates[j]}, self.folder, error)
             label = entry.get("label") or _label(entry)
-            found.append(_Place(label, spec, swept, own_rate))
+            found.append(_Place(label, spec, swept, own_rate, unchecked))
         self._check_labels(kind, [place.label for place in found])
         if (
             not phy
@@ -435,7 +446,10 @@ class Scenario:
                 swept[name] = value.written() if name == "snr_amc_db" else list(value)
         for axis, value in (axes.model_extra or {}).items():
             swept[axis] = list(expand(value, anything))
-        places = [{**place.spec, "label": place.label} for place in self._places]
+        places = [
+            {**place.spec, "label": place.label, **({"unchecked": True} if place.unchecked else {})}
+            for place in self._places
+        ]
         return {
             "name": self.name,
             "description": self.description,
