@@ -135,3 +135,19 @@ def test_components_are_cheap_to_import(file):
     assert not heavy, (
         f"{name_of(file)} imports {sorted(heavy)} when it is loaded; do it in a function"
     )
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Else it depends on which module comes first whether an import works."""
+    import graphlib
+
+    names = {name_of(file) for file in FILES}
+    graph = {
+        name_of(f): imports(f, top_level=True, typing_too=False) & names - {name_of(f)}
+        for f in FILES
+    }
+    assert "linksim.link.guard" in graph["linksim.link.csi"], "nothing to check"
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))

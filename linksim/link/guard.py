@@ -9,16 +9,18 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linksim.channel import received as channel_output
 from linksim.errors import ComponentError, LinksimError
-from linksim.link.system import LinkPoint, Outcome, System
 from linksim.packet import losses
 from linksim.seeds import FrameSeeds
 from linksim.types import Channel, ErasureProcess, ImageMetric, Received
+
+if TYPE_CHECKING:  # link.system itself sends through here
+    from linksim.link.system import LinkPoint, Outcome, System
 
 
 def send(channel: Channel, x: np.ndarray, n0: float, seed: FrameSeeds) -> Received:
@@ -75,6 +77,8 @@ def simulate(
 
 
 def _outcome_fault(outcome: Any, images: np.ndarray) -> str | None:
+    from linksim.link.system import Outcome
+
     if not isinstance(outcome, Outcome):
         return f"returned {type(outcome).__name__}; return linksim.link.system.Outcome"
     shown, batch = outcome.images, len(images)
