@@ -168,6 +168,20 @@ class Frame:
     num_symbols: np.ndarray
     ledger: Ledger
 
+    def papr_db(self) -> np.ndarray:
+        """Peak-to-average power ratio of each frame's symbols. Returns: [B] float64, dB; NaN of a silent frame.
+
+        Of the symbols themselves, that is, of what an amplifier meets on a single carrier without pulse shaping. Over
+        an OFDM channel they are the subcarriers', and the waveform has the PAPR of a Gaussian signal for every system.
+        """
+        power = np.abs(self.x.astype(np.complex128)) ** 2
+        inside = np.arange(self.x.shape[1]) < self.num_symbols[:, None]
+        power = np.where(inside, power, 0.0)
+        mean = power.sum(axis=1) / np.maximum(self.num_symbols, 1)
+        loud = mean > 0
+        ratio = power.max(axis=1, initial=0.0) / np.where(loud, mean, 1.0)
+        return np.where(loud, 10 * np.log10(np.where(loud, ratio, 1.0)), np.nan)
+
 
 @dataclass(frozen=True)
 class Received:

@@ -200,6 +200,7 @@ class Carrier:
             final_status(decoded, shape),
             ledger,
             tuple(options[c].mcs.name for c in choice),
+            frame.papr_db(),
         )
 
     def _frame(
@@ -284,4 +285,7 @@ def _replace(outcome: Outcome, rows: np.ndarray, new: Outcome) -> Outcome:
         books[name][rows] = entry
     for i, row in enumerate(rows):
         status[row], mcs[row] = new.status[i], new.mcs[i]
-    return Outcome(images, tuple(status), Ledger(**books), tuple(mcs))
+    papr = None if outcome.papr_db is None else outcome.papr_db.copy()
+    if papr is not None and new.papr_db is not None:
+        papr[rows] = new.papr_db
+    return Outcome(images, tuple(status), Ledger(**books), tuple(mcs), papr)

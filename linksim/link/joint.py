@@ -139,6 +139,7 @@ class JointSystem:
             final_status(decoded, images.shape),
             ledger,
             (None,) * len(images),
+            frame.papr_db(),
         )
 
     def _frame(self, payload: Payload, side: Side, left: int) -> Frame:

@@ -83,12 +83,14 @@ class Outcome:
       status: B values of Status.
       ledger: complex channel uses (phy) or bits (packet) of each image.
       mcs:    B names of the MCS used, or None.
+      papr_db: [B] float64, peak-to-average power ratio of each transmitted frame, dB (phy); None where none was sent.
     """
 
     images: np.ndarray
     status: tuple[Status, ...]
     ledger: Ledger
     mcs: tuple[str | None, ...]
+    papr_db: np.ndarray | None = None
 
 
 @runtime_checkable

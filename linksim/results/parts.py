@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _META = b"linksim"
 _TEXT = {"point", "cell", "system", "family", "link", "channel", "image", "status", "mcs"}
-_FLOAT = {"cbr", "bpp"}
+_FLOAT = {"cbr", "bpp", "papr_db"}
 _FLOAT_PREFIXES = ("metric_", "ledger_")
 
 # Columns that every row has; whatever else is there, and is no metric and no ledger entry, is a sweep axis.
 FIXED = (
     *("point", "cell", "system", "family", "link", "channel", "image", "realisation"),
-    *("status", "failed", "cbr", "bpp", "mcs"),
+    *("status", "failed", "cbr", "bpp", "mcs", "papr_db"),
 )
 
 

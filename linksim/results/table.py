@@ -23,6 +23,7 @@ TAIL = (
     "cbr",
     "cbr_payload",
     "bpp",
+    "papr_db",
     "metric",
     "value",
     "ci_low",
@@ -55,7 +56,7 @@ def table(folder: RunFolder | str | Path) -> pd.DataFrame:
     """One row per point and metric; reads one point at a time.
 
     Columns: system, family, channel, link, one per sweep axis, cbr and bpp (measured means; cbr is all-in,
-    cbr_payload leaves out pilots, cyclic prefix and guards), metric, value, ci_low and
+    cbr_payload leaves out pilots, cyclic prefix and guards), papr_db (mean of the frames), metric, value, ci_low and
     ci_high (95 % bootstrap over images: all realisations of an image are drawn together), num_images (different ones),
     num_frames (images x realisations), num_failed and num_outage (of the frames; outages are failures too), reason (why
     a value is null, or what its mean leaves out), point.
@@ -101,6 +102,7 @@ def _point_rows(run: RunFolder, point: Mapping[str, Any]) -> Iterator[dict[str, 
     head = {**{k: point[k] for k in HEAD}, **point["axes"]}
     head |= {"cbr": float(frame["cbr"].mean()), "bpp": float(frame["bpp"].mean())}
     head["cbr_payload"] = _without_pilots(frame)
+    head["papr_db"] = float(frame["papr_db"].mean()) if "papr_db" in frame.columns else np.nan
     head |= {
         "num_images": len(set(images)),
         "num_frames": len(frame),

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-_DIGITS = {"value": 6, "ci_low": 6, "ci_high": 6, "cbr": 5, "bpp": 5}  # significant ones
+_DIGITS = {
+    "value": 6,
+    "ci_low": 6,
+    "ci_high": 6,
+    "cbr": 5,
+    "bpp": 5,
+    "papr_db": 4,
+}  # significant ones
 _MISSING = "-"
 
 

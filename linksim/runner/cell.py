@@ -239,6 +239,7 @@ class Bench:
                 "cbr": float(total[b]) / (3 * pixels) if phy else float("nan"),
                 "bpp": float("nan") if phy else float(total[b]) / pixels,
                 "mcs": outcome.mcs[b],
+                "papr_db": float("nan") if outcome.papr_db is None else float(outcome.papr_db[b]),
                 **{f"ledger_{name}": float(entry[b]) for name, entry in books.items()},
                 **{f"metric_{name}": float(score[b]) for name, score in scores.items()},
             }

@@ -287,3 +287,14 @@ def test_any_lost_packet_loses_a_picture_in_one_piece():
     )
     assert Status.CONCEALED in kept.status
     assert failed(kept) < failed(outcome)
+
+
+def test_papr_is_in_the_rows():
+    """QPSK has one amplitude, a linear joint coder's symbols have peaks; padding does not count."""
+    from linksim.types import Frame, Ledger
+
+    x = np.zeros((3, 8), np.complex64)
+    x[0, :4] = [1, 1j, -1, -1j]
+    x[1, :2] = [2, 0]
+    frame = Frame(x, np.array([4, 2, 8]), Ledger.zeros(3, payload=[4, 2, 8]))
+    np.testing.assert_allclose(frame.papr_db(), [0, 10 * np.log10(2), np.nan], atol=1e-6)
