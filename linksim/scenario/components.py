@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,16 @@ def identity(spec: Any, folder: Path, key: str = "") -> Any:
         text = absolute(spec, folder, key)
         name, _, attribute = text.rpartition(":") if key == "plugin" else (text, "", "")
         if Path(name).is_file():
-            content = hashlib.blake2b(Path(name).read_bytes(), digest_size=16).hexdigest()
-            return [content, attribute]
+            stat = Path(name).stat()
+            return [_content(name, stat.st_mtime_ns, stat.st_size), attribute]
     return spec
+
+
+@lru_cache(maxsize=256)
+def _content(name: str, mtime_ns: int, size: int) -> str:
+    """Digest of a file, which may be large and is asked for by every point."""
+    with open(name, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def component_class(kind: str, spec: Mapping[str, Any], folder: Path) -> type:

@@ -17,6 +17,7 @@ import numpy as np
 import linksim.train
 from baselines import store
 from linksim import registry, scenario
+from linksim.channel import cir_file
 from linksim.codec.dsc import Dsc
 from linksim.errors import (
     ComponentError,
@@ -282,6 +283,41 @@ def _ladder(data: bytes, number: int, folder: Path) -> None:
     assert rungs is None or all(isinstance(r, store.Rung) for r in rungs.values())
 
 
+@cache
+def _responses(suffix: str) -> list[bytes]:
+    h = FrameSeeds.of(1, 3).complex_normal(8)
+    delays = np.arange(8) * 1e-7
+    with tempfile.TemporaryDirectory() as folder:
+        flat = cir_file.write(Path(folder) / f"flat{suffix}", h, delays)
+        wide = Path(folder) / f"wide{suffix}"
+        cir_file.write(wide, h.reshape(3, 1, 2, 4), np.array([0, 1e-7]), 1e3)
+        found = [flat.read_bytes(), wide.read_bytes()]
+    if suffix == ".npz":
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, h=h, delays_s=delays)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _cir(suffix: str) -> Target:
+    def run(data: bytes, number: int, folder: Path) -> None:
+        path = _file(data, folder, f"set{suffix}")
+        try:
+            file = cir_file.read_uncached(path)
+        except ComponentError as error:
+            assert str(error).startswith("set.") and "\n" not in str(error)
+            return
+        try:
+            powers = file.tap_powers()
+            assert powers.shape == (file.shape[0], file.shape[2]) and np.isfinite(powers).all()
+        except ComponentError as error:
+            assert str(error).startswith("set.") and "\n" not in str(error)
+        finally:
+            file.close()
+
+    return Target(lambda: _responses(suffix), run)
+
+
 # --------------------------------------------------------------------------------------------------- packets
 
 
@@ -501,6 +537,8 @@ TARGETS: dict[str, Target] = {
     "training recipe": Target(_recipes, _recipe),
     "features": Target(_feature_files, _features),
     "ladder cache": Target(_ladders, _ladder),
+    "impulse responses npz": _cir(".npz"),
+    "impulse responses h5": _cir(".h5"),
     "fragments": Target(_fragments, _join),
     "loss trace": Target(_traces, _trace),
     "transport block": Target(_blocks, _unpack),
