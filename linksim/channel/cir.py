@@ -234,7 +234,7 @@ class Cir:
                 n0, 1e-12
             )
         h = self._response(num_symbols, seed)
-        return self._link.post_snr(h, num_symbols, n0, seed, self._scattering)
+        return self._link.post_snr(h, num_symbols, n0, self._scattering)
 
     @cached_property
     def _scattering(self) -> Scattering | None:

@@ -111,8 +111,12 @@ def test_estimators_are_matched_to_the_set(tmp_path):
         channel = Cir(str(path), csi_rx=csi_rx)
         y, h, n0_eff = channel(x, 0.3, FrameSeeds.of(0, 200)).full()
         truth = channel.perfect()(x, 0.0, FrameSeeds.of(0, 200)).full()[1]
+        believed = channel.post_snr(400, 0.3, FrameSeeds.of(0, 200))
+        assert believed.shape == x.shape and 0.5 < 0.3 * believed.mean() < 0.95
         error[csi_rx] = np.mean(np.abs(h - truth) ** 2)
         assert np.mean(np.abs(y - h * x) ** 2) == pytest.approx(np.mean(n0_eff), rel=0.05)
+    perfect = channel.perfect().post_snr(400, 0.3, FrameSeeds.of(0, 200))
+    np.testing.assert_allclose(perfect, np.abs(truth) ** 2 / 0.3, rtol=1e-4)
     assert error["lmmse"] < 0.5 * error["ls"]
 
 
