@@ -18,7 +18,8 @@ What a channel may declare (class attributes, or properties where it depends on 
   ``num_rx = 2``              antennas combined: E|h|^2 = num_rx. SNR stays per antenna.
   ``csi_rx = "estimated"``    h is an estimate; any text but "perfect", the default, says so ("ls", "lmmse"). Then
                               y - h x holds estimation error, and n0_eff must hold it too: E|y - h x|^2 / n0_eff = 1 to
-                              0.2 dB. At n0 = 0 pilots are noiseless and h is the truth; h may know n0, never x.
+                              0.2 dB. At n0 = 0 pilots are noiseless and h is the truth ("ls" and "lmmse": but for
+                              what lies between them); h may know n0, never x.
   ``distorts = "phase noise"`` names what makes y - h x depend on x or stay at n0 = 0: inter-carrier interference, phase
                               noise, an amplifier, outdated knowledge. n0_eff holds its power, as above.
   ``perfect()``               a method of every channel that declares one of these two: the same channel with perfect

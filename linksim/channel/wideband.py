@@ -105,9 +105,8 @@ class Wideband:
 
     @property
     def distorts(self) -> str:
-        """What makes y - h x more than noise of power n0."""
-        parts = ["interpolation between pilots"] if self.csi_rx != "perfect" else []
-        parts += ["interference between subcarriers"] if self.ici else []
+        """What makes y - h x more than noise of power n0 and errors of the estimate."""
+        parts = ["interference between subcarriers"] if self.ici else []
         parts += [f"the {self.equaliser} form"] if self.equaliser != "mrc" else []
         return ", ".join(parts)
 

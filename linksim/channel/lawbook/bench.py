@@ -63,6 +63,11 @@ class Bench:
         return " and ".join(parts + ([f"distorts = {self.distorts!r}"] if self.distorts else []))
 
     @property
+    def interpolates(self) -> bool:
+        """Whether h is interpolated between pilots, so that it is not the truth even without noise."""
+        return getattr(self.channel, "csi_rx", "perfect") in ("ls", "lmmse")
+
+    @property
     def distorts(self) -> str:
         return str(getattr(self.channel, "distorts", "") or "")
 
