@@ -467,6 +467,34 @@ class ChannelCode(Protocol):
         ...
 
 
+@runtime_checkable
+class HybridCode(ChannelCode, Protocol):
+    """A channel code that can send a block again, in redundancy versions, and decode what came together (HARQ)."""
+
+    def encode(self, bits: np.ndarray, plan: BlockPlan, rv: int = 0) -> np.ndarray:
+        """As ChannelCode.encode, in redundancy version ``rv`` (0..3)."""
+        ...
+
+    def decode(
+        self, llr: np.ndarray, plan: BlockPlan, rvs: Sequence[int] = (0,)
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As ChannelCode.decode, from T = len(rvs) transmissions.
+
+        Args: llr [B, T G] float32, one transmission behind the other; rvs: their redundancy versions.
+        """
+        ...
+
+    def combined_error_rate(
+        self, es_n0_db: np.ndarray, plan: BlockPlan, rvs: Sequence[int]
+    ) -> np.ndarray:
+        """Probability that T transmissions together do not deliver a block on AWGN.
+
+        Args:    es_n0_db [..., T], dB, of each transmission; rvs: their redundancy versions.
+        Returns: [...] float64 in [0, 1].
+        """
+        ...
+
+
 class ImageMetric(Protocol):
     """A figure of merit of one image against its original. Register under ``linksim.metrics``."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
 import numpy as np
 
-from linksim.phy import crc, thresholds
+from linksim.phy import combining, crc, thresholds
 from linksim.phy import transport_block as tb
 from linksim.types import BlockPlan
 
@@ -61,8 +62,8 @@ class Ldpc5G:
 
     # ---------------------------------------------------------------------------------------------- transmitter
 
-    def encode(self, bits: np.ndarray, plan: BlockPlan) -> np.ndarray:
-        """See ChannelCode.encode."""
+    def encode(self, bits: np.ndarray, plan: BlockPlan, rv: int = 0) -> np.ndarray:
+        """See HybridCode.encode; rv: redundancy version 0..3, where in the circular buffer to begin."""
         if bits.shape[1:] != (plan.info_bits,):
             raise ValueError(f"bits must be [B, {plan.info_bits}], got {bits.shape}")
         block = self._layout(plan)
@@ -72,7 +73,7 @@ class Ldpc5G:
         buffer = self._encode_blocks(pieces, block).reshape(len(bits), block.num_code_blocks, -1)
         rows = []
         for r, length in enumerate(block.lengths):
-            sent = [buffer[:, r, part] for _, part in tb.walk(block, length)]
+            sent = [buffer[:, r, part] for _, part in tb.walk(block, length, rv)]
             rows.append(tb.interleave(np.concatenate(sent, axis=1), block.num_bits_per_symbol))
         return np.concatenate(rows, axis=1)
 
@@ -90,13 +91,16 @@ class Ldpc5G:
 
     # ------------------------------------------------------------------------------------------------- receiver
 
-    def decode(self, llr: np.ndarray, plan: BlockPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See ChannelCode.decode."""
-        if llr.shape[1:] != (plan.coded_bits,):
-            raise ValueError(f"llr must be [B, {plan.coded_bits}], got {llr.shape}")
+    def decode(
+        self, llr: np.ndarray, plan: BlockPlan, rvs: Sequence[int] = (0,)
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See HybridCode.decode; LLRs of one bit of the buffer add up, whichever transmissions they come from."""
+        coded = len(rvs) * plan.coded_bits
+        if llr.shape[1:] != (coded,):
+            raise ValueError(f"llr must be [B, {coded}], got {llr.shape}")
         block = self._layout(plan)
         batch, count = len(llr), block.num_code_blocks
-        soft, extent = self._combine(llr, block)
+        soft, extent = self._combine(llr, block, rvs)
         pieces = self._decode_blocks(soft, block, extent)
         heard = self._heard(pieces, soft, block)
         good_blocks = (heard & crc.check(pieces, "24b")) if count > 1 else heard
@@ -112,20 +116,23 @@ class Ldpc5G:
         good = np.where(ok, block.info_bits, np.minimum(leading, block.info_bits - 1))
         return bits[:, : block.info_bits], ok, good
 
-    def _combine(self, llr: np.ndarray, block: tb.Layout) -> tuple[np.ndarray, int]:
-        """Undo the interleaver and add up repeated bits.
+    def _combine(
+        self, llr: np.ndarray, block: tb.Layout, rvs: Sequence[int] = (0,)
+    ) -> tuple[np.ndarray, int]:
+        """Undo the interleaver and add up repeated bits, within a transmission and between them.
 
         Returns: [B C, N_cb] float32, the soft content of the circular buffers (0 where nothing was sent, a confident 0
                  bit at fillers), and the end of the stretch of it that was sent.
         """
         soft = np.zeros((len(llr), block.num_code_blocks, block.buffer_bits), np.float32)
         start = extent = 0
-        for r, length in enumerate(block.lengths):
-            sent = tb.deinterleave(llr[:, start : start + length], block.num_bits_per_symbol)
-            for at, part in tb.walk(block, length):
-                soft[:, r, part] += sent[:, at : at + part.stop - part.start]
-                extent = max(extent, part.stop)
-            start += length
+        for rv in rvs:
+            for r, length in enumerate(block.lengths):
+                sent = tb.deinterleave(llr[:, start : start + length], block.num_bits_per_symbol)
+                for at, part in tb.walk(block, length, rv):
+                    soft[:, r, part] += sent[:, at : at + part.stop - part.start]
+                    extent = max(extent, part.stop)
+                start += length
         low = block.block_bits - 2 * block.z
         soft[:, :, low : block.mother_bits - 2 * block.z] = _FILLER_LLR
         return soft.reshape(-1, block.buffer_bits), extent
@@ -164,3 +171,9 @@ class Ldpc5G:
     def error_rate(self, es_n0_db: np.ndarray, plan: BlockPlan) -> np.ndarray:
         """See ChannelCode.error_rate. Measured with the fast decoder and 20 iterations, whatever this one has."""
         return thresholds.transport_block_error_rate(es_n0_db, self._layout(plan))
+
+    def combined_error_rate(
+        self, es_n0_db: np.ndarray, plan: BlockPlan, rvs: Sequence[int]
+    ) -> np.ndarray:
+        """See HybridCode.combined_error_rate."""
+        return combining.error_rate(es_n0_db, self._layout(plan), tuple(rvs))
