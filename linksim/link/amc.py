@@ -129,7 +129,15 @@ def choose_for_distortion(
             for o in options
         ]
     )
-    arrives = distortion(budgets)
+    return choose_by_risk(distortion(budgets), failed_mse, fails)
+
+
+def choose_by_risk(arrives: np.ndarray, failed_mse: np.ndarray, fails: np.ndarray) -> np.ndarray:
+    """Index of the option with the least expected MSE.
+
+    Args:    arrives [B, M], MSE of a picture that arrives, inf where there is none; failed_mse [B]; fails [M], rates.
+    Returns: [B] int64.
+    """
     arrives = np.where(np.isfinite(arrives), arrives, failed_mse[:, None])
     expected = (1 - fails) * arrives + fails * failed_mse[:, None]
     return np.argmin(expected, axis=1)

@@ -7,7 +7,7 @@ MCS, the channel, the CRCs, the ledger. Who codes the pictures, and what either 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from linksim.link import amc as amc_rules
 from linksim.link import control, csi, framing, overhead
 from linksim.link.amc import Amc, Candidate
 from linksim.link.digital import DigitalLink
+from linksim.link.harq import Harq
+from linksim.link.harq_link import HarqLink
 from linksim.link.packet_link import PacketLink
 from linksim.link.system import GREY, LinkPoint, Outcome, apply_failure_policy, final_status
 from linksim.phy.mcs import TABLE
@@ -63,6 +65,7 @@ class Carrier:
       amc:          how the MCS is chosen.
       backend:      of the demapper.
       mtu:          bytes of a network packet at most, headers included (packet link).
+      harq:         whether and how a block that did not arrive is sent again (phy link).
     Raises: ValueError.
     """
 
@@ -70,8 +73,11 @@ class Carrier:
     amc: Amc
     backend: Literal["fast", "sionna"]
     mtu: int
+    harq: Harq | None = None
 
     def __post_init__(self) -> None:
+        if self.harq is not None and self.amc.rule == "genie":
+            raise ValueError("amc rule `genie` tries single transmissions; leave `harq` out")
         if not 16 <= self.mtu <= 65535:
             raise ValueError(f"mtu must be 16..65535 bytes, got {self.mtu}")
 
@@ -82,6 +88,11 @@ class Carrier:
     @cached_property
     def _digital(self) -> DigitalLink:
         return DigitalLink(self._code, self.backend)
+
+    @cached_property
+    def _hybrid(self) -> HarqLink:
+        assert self.harq is not None
+        return HarqLink(self.harq, self.amc, self._digital)
 
     # ------------------------------------------------------------------------------------------- the phy link
 
@@ -109,6 +120,8 @@ class Carrier:
             room, packets = PacketLink(self.mtu).capacity_bits(bits, count)
             self._demand(room, least, f"bpp={point.bpp:g}", height, width, name)
             return f"{bits // 8} bytes in {packets} packets, {room // 8} for the codec"
+        if self.harq is not None:
+            return self._preview_hybrid(point, height, width, least, name, count)
         uses = point.uses(height, width)
         tx = csi.knowledge(
             point, 1, FrameSeeds.of(0, 32)
@@ -146,6 +159,8 @@ class Carrier:
         images = ends.images
         if point.kind == "packet":
             return self._simulate_packets(ends, point, seeds)
+        if self.harq is not None:
+            return self._simulate_hybrid(ends, point, seeds)
         uses = point.uses(*images.shape[1:3])
         tx = csi.knowledge(point, uses, seeds)
         rule, _, options = self._options(uses, tx)
@@ -191,6 +206,20 @@ class Carrier:
         frame = self._frame(packets, options, choice, signalled)
         received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
         delivered = self._deliver(received, options, choice, signalled)
+        names = tuple(options[c].mcs.name for c in choice)
+        return self._outcome(ends, rows, delivered, ledger, names, point, frame.papr_db())
+
+    @staticmethod
+    def _outcome(
+        ends: Ends,
+        rows: np.ndarray,
+        delivered: Delivered,
+        ledger: Ledger,
+        mcs: tuple[str | None, ...],
+        point: LinkPoint,
+        papr_db: np.ndarray | None = None,
+    ) -> Outcome:
+        """Decode what arrived of the images at ``rows``."""
         if point.failure != "good-prefix":
             delivered = delivered.without_prefixes()
         decoded = ends.decode(rows, delivered)
@@ -199,8 +228,8 @@ class Carrier:
             apply_failure_policy(decoded, shape, point.failure),
             final_status(decoded, shape),
             ledger,
-            tuple(options[c].mcs.name for c in choice),
-            frame.papr_db(),
+            mcs,
+            papr_db,
         )
 
     def _frame(
@@ -265,15 +294,47 @@ class Carrier:
         room, _ = link.capacity_bits(point.bits(*images.shape[1:3]), ends.packets)
         packets = ends.encode(rows, np.full(len(images), room, np.int64))
         delivered, ledger = link.cross(packets, point.erasure, seeds)
-        if point.failure != "good-prefix":
-            delivered = delivered.without_prefixes()
-        decoded = ends.decode(rows, delivered)
-        return Outcome(
-            apply_failure_policy(decoded, images.shape, point.failure),
-            final_status(decoded, images.shape),
-            ledger,
-            (None,) * len(images),
+        return self._outcome(ends, rows, delivered, ledger, (None,) * len(images), point)
+
+    # ------------------------------------------------------------------------------------------------------ HARQ
+
+    def _preview_hybrid(
+        self, point: LinkPoint, height: int, width: int, least: int, name: str, count: int
+    ) -> str:
+        rule, options = self._hybrid.options(point, height, width)
+        most = max(framing.capacity_bits(o.plan.info_bits, count) for o in options)
+        self._demand(most, least, f"cbr={point.cbr:g}", height, width, name)
+        total = point.all_uses(height, width)
+        if rule == "expected-distortion":
+            low = options[0].plan.info_bits
+            return f"{total} uses in the mean, {low}..{most} bits by {rule}"
+        chosen = options[self._hybrid.most_for_target(options)]
+        room = framing.capacity_bits(chosen.plan.info_bits, count)
+        fate = "" if room >= least else f" (below {name}'s {least // 8}: outage)"
+        return (
+            f"{chosen.uses:.0f} uses in the mean, {chosen.transmissions:.2f} x {chosen.plan.num_symbols} "
+            f"{chosen.mcs.name}, {room // 8} bytes for the codec{fate}"
         )
+
+    def _simulate_hybrid(self, ends: Ends, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
+        assert self.harq is not None
+        images, rows = ends.images, np.arange(len(ends.images))
+        rule, options = self._hybrid.options(point, *images.shape[1:3])
+        budgets = np.array(
+            [framing.capacity_bits(o.plan.info_bits, ends.packets) for o in options], np.int64
+        )
+        if rule == "expected-distortion":
+            failed = np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
+            residual = np.array([o.residual for o in options])
+            choice = amc_rules.choose_by_risk(ends.distortion(budgets), failed, residual)
+        else:
+            choice = np.full(len(images), self._hybrid.most_for_target(options), np.int64)
+        packets = ends.encode(rows, budgets[choice])
+        signalled = rule == "expected-distortion"
+        sent = self._hybrid.cross(packets, options, choice, signalled, point, seeds)
+        names = tuple(options[c].mcs.name for c in choice)
+        outcome = self._outcome(ends, rows, sent.delivered, sent.ledger, names, point, sent.papr_db)
+        return replace(outcome, transmissions=sent.transmissions, note=self.harq.note)
 
 
 def _replace(outcome: Outcome, rows: np.ndarray, new: Outcome) -> Outcome:

@@ -11,6 +11,7 @@ import numpy as np
 from linksim import registry
 from linksim.link.amc import Amc
 from linksim.link.carrier import Carrier, Ends
+from linksim.link.harq import Harq
 from linksim.link.system import LinkPoint, Outcome
 from linksim.seeds import FrameSeeds
 from linksim.types import Codec
@@ -31,6 +32,8 @@ class Separated:
       amc:          how the MCS is chosen.
       backend:      of the demapper: "fast" or "sionna".
       mtu:          bytes of a network packet at most, headers included (packet link).
+      harq:         {kind: ir | chase, max_transmissions: 1..4}: send a block again that did not arrive (phy link; on
+                    the packet link it says nothing). The budget is then met in the mean (linksim/link/harq.py).
     """
 
     codec: Any
@@ -38,6 +41,7 @@ class Separated:
     amc: Amc = field(default_factory=Amc)
     backend: Literal["fast", "sionna"] = "fast"
     mtu: int = 1500
+    harq: Harq | None = None
 
     family: ClassVar[str] = "separated"
     links: ClassVar[frozenset[str]] = frozenset({"phy", "packet"})
@@ -47,7 +51,7 @@ class Separated:
 
     @cached_property
     def _carrier(self) -> Carrier:
-        return Carrier(self.channel_code, self.amc, self.backend, self.mtu)
+        return Carrier(self.channel_code, self.amc, self.backend, self.mtu, self.harq)
 
     @cached_property
     def _encoder(self) -> Codec:

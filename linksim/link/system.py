@@ -55,13 +55,17 @@ class LinkPoint:
 
         Raises: BudgetError: where that is none.
         """
+        return overhead.data_uses(self.channel, self.all_uses(height, width))
+
+    def all_uses(self, height: int, width: int) -> int:
+        """Complex channel uses of one image, everything in it. Raises BudgetError where that is none."""
         uses = channel_uses(self.cbr, height, width)
         if uses < 1:
             raise BudgetError(
                 f"cbr={self.cbr:g} gives {height}x{width} no channel use; raise cbr to at least "
                 f"{1 / (3 * height * width):.3g}"
             )
-        return overhead.data_uses(self.channel, uses)
+        return uses
 
     def bits(self, height: int, width: int) -> int:
         """Bits of one image on a packet link. Raises BudgetError where that is not a byte."""
@@ -84,6 +88,8 @@ class Outcome:
       ledger: complex channel uses (phy) or bits (packet) of each image.
       mcs:    B names of the MCS used, or None.
       papr_db: [B] float64, peak-to-average power ratio of each transmitted frame, dB (phy); None where none was sent.
+      transmissions: [B] int64, how often each was sent, where it may be sent again (HARQ); else None.
+      note:   what every row of the batch declares, or None.
     """
 
     images: np.ndarray
@@ -91,6 +97,8 @@ class Outcome:
     ledger: Ledger
     mcs: tuple[str | None, ...]
     papr_db: np.ndarray | None = None
+    transmissions: np.ndarray | None = None
+    note: str | None = None
 
 
 @runtime_checkable

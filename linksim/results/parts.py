@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _META = b"linksim"
 _TEXT = {"point", "cell", "system", "family", "link", "channel", "image", "status", "mcs"}
+_TEXT |= {"note"}
 _FLOAT = {"cbr", "bpp", "papr_db"}
 _FLOAT_PREFIXES = ("metric_", "ledger_")
 
@@ -27,6 +28,8 @@ FIXED = (
     *("point", "cell", "system", "family", "link", "channel", "image", "realisation"),
     *("status", "failed", "cbr", "bpp", "mcs", "papr_db"),
 )
+# Columns that rows of some systems have: how often HARQ sent an image, and what the row declares.
+EXTRAS = ("transmissions", "note")
 
 
 class DamagedPartError(Exception):
@@ -56,7 +59,7 @@ class PartInfo:
 
 def is_axis(column: str) -> bool:
     """Whether a row's column is a sweep axis."""
-    return column not in FIXED and not column.startswith(_FLOAT_PREFIXES)
+    return column not in (*FIXED, *EXTRAS) and not column.startswith(_FLOAT_PREFIXES)
 
 
 def encode(rows: Sequence[Mapping[str, Any]], info: PartInfo) -> bytes:

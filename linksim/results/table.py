@@ -21,6 +21,7 @@ HEAD = ("system", "family", "channel", "link")
 COUNTS = ("num_images", "num_frames", "num_failed", "num_outage")
 TAIL = (
     "cbr",
+    "cbr_p95",
     "cbr_payload",
     "bpp",
     "papr_db",
@@ -30,6 +31,7 @@ TAIL = (
     "ci_high",
     *COUNTS,
     "reason",
+    "note",
     "point",
 )
 LEVEL = 0.95  # of the intervals
@@ -55,11 +57,12 @@ def failure_policy(manifest: Mapping[str, Any]) -> str:
 def table(folder: RunFolder | str | Path) -> pd.DataFrame:
     """One row per point and metric; reads one point at a time.
 
-    Columns: system, family, channel, link, one per sweep axis, cbr and bpp (measured means; cbr is all-in,
-    cbr_payload leaves out pilots, cyclic prefix and guards), papr_db (mean of the frames), metric, value, ci_low and
+    Columns: system, family, channel, link, one per sweep axis, cbr and bpp (measured means; cbr is all-in, cbr_p95 is
+    its 95th percentile over frames, cbr_payload leaves out pilots, cyclic prefix and guards), papr_db (mean of the
+    frames; the first transmission of each), metric, value, ci_low and
     ci_high (95 % bootstrap over images: all realisations of an image are drawn together), num_images (different ones),
     num_frames (images x realisations), num_failed and num_outage (of the frames; outages are failures too), reason (why
-    a value is null, or what its mean leaves out), point.
+    a value is null, or what its mean leaves out), note (what the rows declare, such as HARQ's free feedback), point.
 
     Under ``failure: exclude`` failed frames are left out of every mean and counted all the same. ``psnr`` is the mean
     of the images' PSNR; where the MSE is there, ``psnr-of-mean-mse`` stands beside it under its own name. A metric that
@@ -101,8 +104,11 @@ def _point_rows(run: RunFolder, point: Mapping[str, Any]) -> Iterator[dict[str, 
     images = frame["image"].to_numpy()
     head = {**{k: point[k] for k in HEAD}, **point["axes"]}
     head |= {"cbr": float(frame["cbr"].mean()), "bpp": float(frame["bpp"].mean())}
+    head["cbr_p95"] = float(frame["cbr"].quantile(0.95))
     head["cbr_payload"] = _without_pilots(frame)
     head["papr_db"] = float(frame["papr_db"].mean()) if "papr_db" in frame.columns else np.nan
+    if "note" in frame.columns:  # what the rows declare
+        head["note"] = "; ".join(sorted(frame["note"].dropna().unique())) or None
     head |= {
         "num_images": len(set(images)),
         "num_frames": len(frame),

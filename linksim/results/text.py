@@ -20,14 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-_DIGITS = {
-    "value": 6,
-    "ci_low": 6,
-    "ci_high": 6,
-    "cbr": 5,
-    "bpp": 5,
-    "papr_db": 4,
-}  # significant ones
+_DIGITS = {"value": 6, "ci_low": 6, "ci_high": 6, "papr_db": 4}
+_DIGITS |= dict.fromkeys(("cbr", "cbr_p95", "cbr_payload", "bpp"), 5)  # significant ones
 _MISSING = "-"
 
 

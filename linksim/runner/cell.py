@@ -240,6 +240,7 @@ class Bench:
                 "bpp": float("nan") if phy else float(total[b]) / pixels,
                 "mcs": outcome.mcs[b],
                 "papr_db": float("nan") if outcome.papr_db is None else float(outcome.papr_db[b]),
+                **_extras(outcome, b),
                 **{f"ledger_{name}": float(entry[b]) for name, entry in books.items()},
                 **{f"metric_{name}": float(score[b]) for name, score in scores.items()},
             }
@@ -262,3 +263,13 @@ def _png(image: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(np.asarray(image, np.uint8), "RGB").save(buffer, "png")
     return buffer.getvalue()
+
+
+def _extras(outcome: Outcome, b: int) -> dict[str, Any]:
+    """Columns that only some systems have."""
+    found: dict[str, Any] = {}
+    if outcome.transmissions is not None:
+        found["transmissions"] = int(outcome.transmissions[b])
+    if outcome.note is not None:
+        found["note"] = outcome.note
+    return found

@@ -117,6 +117,11 @@ _SYSTEM_KEYS: dict[str, Any] = {
         "type": "object",
         "description": "adaptive modulation and coding, such as {rule: target, target: 0.01} or {rule: fixed, mcs: 5}",
     },
+    "harq": {
+        "type": "object",
+        "description": "send blocks again that did not arrive: {kind: ir | chase, max_transmissions: 1..4}; the budget "
+        "is then met in the mean (phy)",
+    },
 }
 
 
