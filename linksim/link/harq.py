@@ -27,7 +27,6 @@ from linksim.link.amc import Candidate
 from linksim.phy.mcs import Mcs
 from linksim.seeds import Seed
 from linksim.types import ChannelCode, HybridCode, TxKnowledge
-from linksim.units import linear_to_db
 
 MAX_TRANSMISSIONS = 4
 _ORDER = (
@@ -96,8 +95,10 @@ class HarqOption(Candidate):
         return 1 + sum(self.fails[:-1])
 
 
-def snr_draws(tx: TxKnowledge, transmissions: int) -> np.ndarray:
-    """Es/N0 that the transmissions of a block may meet, independently of each other.
+def snr_draws(
+    tx: TxKnowledge, transmissions: int, num_bits_per_symbol: int | None = None
+) -> np.ndarray:
+    """Es/N0 that the transmissions of a block over one QAM may meet, independently of each other.
 
     Returns: [L, T] float64, dB; one row where the channel does not fade.
     Raises:  BudgetError: if the transmitter knows too little, or the fade of the first transmission alone.
@@ -107,12 +108,12 @@ def snr_draws(tx: TxKnowledge, transmissions: int) -> np.ndarray:
             "harq meets its budget in the mean and must predict how often a block is sent; csi_tx: none leaves nothing "
             "to predict it from"
         )
-    if float(np.ptp(tx.snr_amc_db)) > 1e-6:
+    law_db = tx.snr_db(num_bits_per_symbol or 2)
+    if tx.csi_tx == "instantaneous" and float(np.ptp(law_db)) > 1e-6:
         raise BudgetError(
             "harq needs csi_tx: mean: retransmissions meet later fades, which csi_tx: instantaneous does not know"
         )
-    law_db = tx.snr_amc_db[0] + linear_to_db(tx.gains)
-    if float(np.ptp(tx.gains)) <= 1e-6:
+    if float(np.ptp(law_db)) <= 1e-6:
         return np.full((1, transmissions), law_db[0])
     turns = [
         Seed.root(0).child("harq law", t).generator().permutation(len(law_db))
@@ -196,9 +197,11 @@ def options(
         raise ComponentError(
             f"channel code {type(code).__name__} has no redundancy versions; use ldpc-5g or leave `harq` out"
         )
-    draws = snr_draws(tx, harq.max_transmissions)
+    orders = {mcs.num_bits_per_symbol for mcs in mcs_table}
+    draws_of = {order: snr_draws(tx, harq.max_transmissions, order) for order in orders}
     found, reason = [], ""
     for mcs in mcs_table:
+        draws = draws_of[mcs.num_bits_per_symbol]
         try:
             found.append(option(code, mcs, harq, draws, channel, total, first))
         except BudgetError as error:

@@ -84,7 +84,8 @@ class HarqLink:
         data = point.uses(height, width)
         tx = csi.knowledge(point, data, FrameSeeds.of(0, 2))
         rule = self.amc.resolve(tx)
-        key = (total, data, rule, tx.csi_tx, tx.snr_amc_db.tobytes(), tx.gains.tobytes())
+        drawn = tuple(tx.snr_db(order).tobytes() for order in (2, 4, 6, 8))
+        key = (total, rule, tx.csi_tx, drawn, id(point.channel))
         if key not in self._known:
             first = control.NUM_USES if rule == "expected-distortion" else 0
             table = TABLE if self.amc.mcs is None else (TABLE[self.amc.mcs],)

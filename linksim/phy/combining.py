@@ -23,7 +23,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from linksim.phy import information, thresholds
+from linksim.phy import mutual_information as information
+from linksim.phy import thresholds
 from linksim.phy.transport_block import Layout, walk
 from linksim.units import db_to_linear, linear_to_db
 
@@ -62,21 +63,22 @@ def coverage(block: Layout, rvs: tuple[int, ...]) -> tuple[np.ndarray, np.ndarra
     return rows, np.array(list(found.values()), np.int64)
 
 
-def _mean_information(snr_db: np.ndarray, block: Layout, rvs: tuple[int, ...]) -> np.ndarray:
-    """Mean mutual information of the bits that were sent. Args: snr_db [..., T]. Returns: [...]."""
+def _mean_missing(snr_db: np.ndarray, block: Layout, rvs: tuple[int, ...]) -> np.ndarray:
+    """What is missing from the bits that were sent, 1 - I, on average. Args: snr_db [..., T]. Returns: [...]."""
     times, counts = coverage(block, rvs)
     order = block.num_bits_per_symbol
-    # The Es/N0 of QPSK whose bits carry as much: LLRs add, and so do these.
+    # The SNR of QPSK whose bits tell as much: LLRs add, and so do these.
     alike = np.stack(
         [
-            db_to_linear(information.snr_db(information.of_bit(snr_db, order, level), 2))
+            db_to_linear(information.qpsk_snr_db(information.missing_of_bit(snr_db, order, level)))
             for level in range(order // 2)
         ],
         axis=-1,
     )  # [..., T, Qm / 2]
     flat = alike.reshape(*alike.shape[:-2], -1)
     total = flat @ times.reshape(len(times), -1).T  # [..., K]
-    return (information.of_bit(linear_to_db(total), 2) * counts).sum(axis=-1) / counts.sum()
+    missing = information.missing_of_bit(linear_to_db(total), 2, 0)
+    return (missing * counts).sum(axis=-1) / counts.sum()
 
 
 def equivalent(
@@ -93,7 +95,7 @@ def equivalent(
             f"es_n0_db must be [..., {len(rvs)}], one for each transmission, got {snr_db.shape}"
         )
     sent = int(coverage(block, rvs)[1].sum())
-    found = information.snr_db(_mean_information(snr_db, block, rvs), 2)
+    found = information.qpsk_snr_db(_mean_missing(snr_db, block, rvs))
     same = replace(block, num_bits_per_symbol=2, lengths=(sent,) * block.num_code_blocks)
     return found, same
 

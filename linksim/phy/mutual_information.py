@@ -20,7 +20,16 @@ _LEAST = 1e-12  # of what is missing from Qm bits: beyond it a symbol tells ever
 
 @cache
 def _missing(num_bits_per_symbol: int) -> tuple[np.ndarray, np.ndarray]:
-    """Es/N0 [N], dB, and ln(1 - I / Qm) there, strictly falling. Both axes of the QAM are alike, so one is enough."""
+    """Es/N0 [N], dB, and ln(1 - I / Qm) there, strictly falling."""
+    snr_db, of_level = _missing_of_levels(num_bits_per_symbol)
+    missing = of_level.mean(axis=0)
+    last = int(np.argmax(missing < _LEAST)) or len(missing)
+    return snr_db[:last], np.minimum.accumulate(np.log(missing[:last]))
+
+
+@cache
+def _missing_of_levels(num_bits_per_symbol: int) -> tuple[np.ndarray, np.ndarray]:
+    """Es/N0 [N], dB, and 1 - I [Qm / 2, N] of an axis' bits, the first the strongest. Both axes are alike."""
     from linksim.phy.fast.mapper import axis_levels
 
     half = num_bits_per_symbol // 2
@@ -28,21 +37,18 @@ def _missing(num_bits_per_symbol: int) -> tuple[np.ndarray, np.ndarray]:
     bits = (np.arange(len(levels))[:, None] >> np.arange(half)[::-1]) & 1  # [M, half]
     nodes, weights = np.polynomial.hermite.hermgauss(96)
     snr_db = np.arange(-30.0, 50.0, _STEP_DB)
-    missing = np.empty(len(snr_db))
+    missing = np.empty((half, len(snr_db)))
     for i, n0 in enumerate(10 ** (-snr_db / 10)):
         y = levels[:, None] + np.sqrt(n0) * nodes  # noise of n0/2 on the axis; [M, K]
         metric = -((y[..., None] - levels) ** 2) / n0  # [M, K, M]
         metric -= metric.max(axis=-1, keepdims=True)
         likelihood = np.exp(metric)
-        lost = 0.0
         for b in range(half):
             same = bits[:, b][:, None] == bits[:, b]  # [M, M]
             other = (likelihood * ~same[:, None]).sum(-1)
             right = np.maximum((likelihood * same[:, None]).sum(-1), 1e-300)
-            lost += float((np.log2(1 + other / right) @ weights).mean()) / np.sqrt(np.pi)
-        missing[i] = lost / half
-    last = int(np.argmax(missing < _LEAST)) or len(missing)
-    return snr_db[:last], np.minimum.accumulate(np.log(missing[:last]))
+            missing[b, i] = (np.log2(1 + other / right) @ weights).mean() / np.sqrt(np.pi)
+    return snr_db, np.minimum.accumulate(missing, axis=1)
 
 
 def information(snr: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
@@ -66,4 +72,22 @@ def effective_snr_db(snr: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
     grid, log_missing = _missing(num_bits_per_symbol)
     db = 10 * np.log10(np.maximum(snr, 1e-30))
     missing = np.exp(np.interp(db, grid, log_missing)).mean(axis=-1)
+    return np.interp(-np.log(np.maximum(missing, _LEAST)), -log_missing, grid)
+
+
+def missing_of_bit(snr_db: np.ndarray, num_bits_per_symbol: int, level: int) -> np.ndarray:
+    """What a bit's LLR leaves unknown, 1 - I, on one level of an axis.
+
+    Args:    snr_db [...], Es/N0, dB, seen as at least -30; level: 0 (the strongest) .. Qm / 2 - 1. Bit j of a symbol is
+             on level j // 2 (3GPP TS 38.211, clause 5.1).
+    Returns: [...] float64 in (0, 1].
+    """
+    grid, missing = _missing_of_levels(num_bits_per_symbol)
+    log_missing = np.log(np.maximum(missing[level], _LEAST))
+    return np.exp(np.interp(np.asarray(snr_db, np.float64), grid, log_missing))
+
+
+def qpsk_snr_db(missing: np.ndarray) -> np.ndarray:
+    """Es/N0 of QPSK whose bits leave as much unknown. Args: missing [...]. Returns: [...] float64, dB, at least -30."""
+    grid, log_missing = _missing(2)
     return np.interp(-np.log(np.maximum(missing, _LEAST)), -log_missing, grid)
