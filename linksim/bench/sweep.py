@@ -23,9 +23,12 @@ import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from linksim import runner, scenario
-summary = runner.run(scenario.load(Path(sys.argv[1])), Path(sys.argv[2]))
+workers = int(sys.argv[3])
+summary = runner.run(scenario.load(Path(sys.argv[1])), Path(sys.argv[2]), workers=workers)
+peaks = [resource.getrusage(who).ru_maxrss / 1024
+         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 print(json.dumps({"seconds": time.perf_counter() - start, "cells": summary.num_computed,
-                  "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                  "peak_mib": peaks[0], "peak_of_a_child_mib": peaks[1]}))
 """
 _SIONNA = {"backend": "sionna", "channel_code": {"name": "ldpc-5g", "backend": "sionna"}}
 
@@ -37,15 +40,23 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
         return [
             *_caches(work, smoke),
             *_backends(work, smoke),
+            *_workers(work, smoke),
             *_memory(work, smoke),
             *_start(smoke),
         ]
 
 
 def run(
-    work: Path, name: str, images: Path, systems: list[Any], **axes: Sequence[float]
+    work: Path,
+    name: str,
+    images: Path,
+    systems: list[Any],
+    *,
+    workers: int = 1,
+    threads: int | None = None,
+    **axes: Sequence[float],
 ) -> dict[str, Any]:
-    """One run: seconds with imports, cells, peak MiB."""
+    """One run: seconds with imports, cells, peak MiB of its process and of the largest child."""
     study = {
         "name": name,
         "images": {"source": "folder", "path": str(images)},
@@ -59,8 +70,12 @@ def run(
     path = work / f"{name}.yaml"
     path.write_text(yaml.safe_dump(study))
     done = subprocess.run(
-        [sys.executable, "-c", _RUN, str(path), str(work / name)],
-        env={**os.environ, "LINKSIM_CACHE": str(work / "cache")},
+        [sys.executable, "-c", _RUN, str(path), str(work / name), str(workers)],
+        env={
+            **os.environ,
+            "LINKSIM_CACHE": str(work / "cache"),
+            **({} if threads is None else {"LINKSIM_THREADS": str(threads)}),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -120,22 +135,60 @@ def _backends(work: Path, smoke: bool) -> list[dict[str, Any]]:
     return [row(what, "s", fast, "with Sionna's blocks", sionna, lower_is_better=True)]
 
 
-def _memory(work: Path, smoke: bool) -> list[dict[str, Any]]:
-    few, many = (4, 16) if smoke else (100, 1000)
-    peaks = {}
-    for count in (few, many):
-        images = write_photos(work / f"photos{count}", count)
-        done = run(work, f"memory{count}", images, ["jpeg", "softcast"], es_n0_db=[4])
-        peaks[count] = done["peak_mib"]
+def _workers(work: Path, smoke: bool) -> list[dict[str, Any]]:
+    """Two worker processes beside one process, with all threads and with one; rows must be equal."""
+    from linksim.results import RunFolder
+
+    count, rounds, systems = (8, 1, ["jpeg"]) if smoke else (1000, 2, ["jpeg", "softcast"])
+    images, snrs = write_photos(work / f"sweep{count}", count), [0, 4, 8]
+    run(work, "filled-sweep", images, systems[:1], es_n0_db=[2])
+    ways: dict[str, dict[str, int]] = {"workers": {"workers": 2}, "all": {}, "one": {"threads": 1}}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds):
+        for way, options in ways.items():
+            done = run(work, f"sweep-{way}{turn}", images, systems, es_n0_db=snrs, **options)
+            seconds[way].append(done["seconds"])
+    rows = [RunFolder(work / f"sweep-{way}0").rows() for way in ways]
+    if not all(rows[0].equals(other) for other in rows[1:]):
+        raise SystemExit("two workers have other rows than one process")
+    two, all_threads, one_thread = (statistics.median(seconds[way]) for way in ways)
+    what = f"sweep, {count} pictures 128x128, 3 SNRs, {' and '.join(systems)}, caches warm"
     return [
         row(
-            f"peak memory, {many} pictures 128x128",
+            f"{what}, two workers",
+            "s",
+            two,
+            "one process, its best setting",
+            min(all_threads, one_thread),
+            lower_is_better=True,
+            one_process_all_threads=round(all_threads, 2),
+            one_process_one_thread=round(one_thread, 2),
+            rows=len(rows[0]),
+        )
+    ]
+
+
+def _memory(work: Path, smoke: bool) -> list[dict[str, Any]]:
+    """Peaks of few pictures and of ten times as many, in one process and with two workers."""
+    few, many = (4, 16) if smoke else (1000, 10_000)
+    peaks: dict[tuple[int, int], float] = {}
+    for count in (few, many):
+        images = write_photos(work / f"photos{count}", count)
+        for workers in (1, 2):
+            name = f"memory{count}-{workers}"
+            done = run(work, name, images, ["softcast"], workers=workers, es_n0_db=[4])
+            children = workers * done["peak_of_a_child_mib"] if workers > 1 else 0.0
+            peaks[count, workers] = done["peak_mib"] + children
+    return [
+        row(
+            f"peak memory, {many} pictures 128x128, softcast, {who}",
             "MiB",
-            peaks[many],
+            peaks[many, workers],
             f"{few} pictures",
-            peaks[few],
+            peaks[few, workers],
             lower_is_better=True,
         )
+        for workers, who in ((1, "one process"), (2, "two workers and their parent, summed"))
     ]
 
 
