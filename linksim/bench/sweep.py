@@ -142,7 +142,7 @@ def _workers(work: Path, smoke: bool) -> list[dict[str, Any]]:
     count, rounds, systems = (8, 1, ["jpeg"]) if smoke else (1000, 2, ["jpeg", "softcast"])
     images, snrs = write_photos(work / f"sweep{count}", count), [0, 4, 8]
     run(work, "filled-sweep", images, systems[:1], es_n0_db=[2])
-    ways: dict[str, dict[str, int]] = {"workers": {"workers": 2}, "all": {}, "one": {"threads": 1}}
+    ways: dict[str, dict[str, Any]] = {"workers": {"workers": 2}, "all": {}, "one": {"threads": 1}}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds):
         for way, options in ways.items():

@@ -15,7 +15,10 @@ from linksim.runner.plan import Job, Plan
 from linksim.runner.pool import Lost, Pool, Ticket
 
 _TICK = 0.2  # seconds between looks at the workers
-_START_SECONDS = 120.0  # for local workers to come up
+_DOUBT_SECONDS = (
+    15.0  # after which a result that was lost is asked for again, its worker being alive
+)
+_START_SECONDS = 300.0  # for local workers to come up
 
 
 def run_on_workers(
@@ -46,6 +49,7 @@ class _Crew:
     )  # a job, or who is being prepared
     refused: dict[str, str] = field(default_factory=dict)  # workers that cannot serve, and why
     preparing: set[str] = field(default_factory=set)
+    doubtful: dict[Ticket, float] = field(default_factory=dict)  # lost, and since when
     deaths: int = 0
 
     def finish(self) -> list[str]:
@@ -72,6 +76,15 @@ class _Crew:
         for worker in [w for w in self.plan.jobs if w not in alive]:
             self._gone(worker)
         self.preparing &= alive.keys()
+        for ticket, since in list(self.doubtful.items()):
+            if ticket not in self.waiting:
+                del self.doubtful[ticket]
+            elif self.looked - since > _DOUBT_SECONDS:
+                what = self.waiting.pop(ticket)
+                if isinstance(what, str):
+                    self.preparing.discard(what)
+                elif what.worker in self.plan.jobs:
+                    self._gone(what.worker)  # it is alive, and will be made ready anew
         for worker in alive.keys() - self.plan.jobs.keys() - self.preparing - self.refused.keys():
             threads = self.pool.threads or alive[worker]
             ticket = self.pool.submit(
@@ -128,8 +141,9 @@ class _Crew:
         try:
             result = self.pool.result(ticket)
         except Lost:
-            # The worker's end will be noticed; until then nothing else can be told from it.
+            # Mostly its worker has ended, which will be noticed.
             self.waiting[ticket] = what
+            self.doubtful[ticket] = time.monotonic()
             return
         except Exception as error:
             if isinstance(what, str):

@@ -19,15 +19,17 @@ class FakePool:
       deaths:  how many workers die at random moments; each is replaced.
       killers: titles of points whose cells end their worker whenever they run.
       slow:    names of workers that never come back with their first cell.
+      lost:    how many results do not arrive though their workers live.
     """
 
     threads, wanted = 1, None
 
-    def __init__(self, seed=0, count=3, deaths=0, killers=(), slow=()) -> None:
+    def __init__(self, seed=0, count=3, deaths=0, killers=(), slow=(), lost=0) -> None:
         self.rng = random.Random(seed)
         self.run = f"fake-{seed}"
         self.alive = {f"w{i}": 1 for i in range(count)}
         self.born = count
+        self.lost = lost
         self.deaths, self.killers, self.slow = deaths, set(killers), set(slow)
         self.queues: dict[str, list[tuple[int, Any, tuple]]] = defaultdict(list)
         self.results: dict[int, Any] = {}
@@ -61,7 +63,11 @@ class FakePool:
                 self.die(worker)
                 return []
             self.ran.append((worker, shard.index, tuple(cell[0] for cell in cells)))
-        self.results[ticket] = function(*arguments)
+        result = function(*arguments)
+        if self.lost and self.rng.random() < 0.2:
+            self.lost -= 1
+        else:
+            self.results[ticket] = result
         return [ticket]
 
     def _stuck(self, worker) -> bool:

@@ -33,6 +33,7 @@ STUDY = {
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
     monkeypatch.setattr(parallel, "_TICK", 0.0)
+    monkeypatch.setattr(parallel, "_DOUBT_SECONDS", 0.0)
     monkeypatch.setattr(plan, "_PATIENCE", (0.0, 0.05))
     monkeypatch.setattr(plan, "_FIRST_PATIENCE", 0.0)
 
@@ -131,6 +132,15 @@ def test_a_straggler_holds_nothing_up(tmp_path, monkeypatch):
     run({}, tmp_path / "many", workers=2)
     same(tmp_path / "one", tmp_path / "many")
     assert all(worker != "w1" for worker, _, _ in pool.ran)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_results_that_are_lost_are_made_again(tmp_path, monkeypatch, seed):
+    run({}, tmp_path / "one")
+    pool = use(monkeypatch, FakePool(seed, count=2, lost=3))
+    run({}, tmp_path / "many", workers=2)
+    assert pool.lost < 3
+    same(tmp_path / "one", tmp_path / "many")
 
 
 @pytest.mark.parametrize("seed", range(2))
