@@ -155,7 +155,7 @@ def _over_time(bench: Bench) -> Draw:
                 linewidth=0.9,
                 label="as the receiver knows it",
             )
-            ax.legend(frameon=False, loc="lower left")
+            ax.legend(loc="lower left", framealpha=0.85, edgecolor="none")
         ax.set(xlabel="symbol of the frame", ylabel="$|h(t)|^2$ (dB)")
         low, high = ax.get_ylim()
         ax.set_ylim(min(low, -6), max(high, 6))

@@ -136,7 +136,7 @@ class Bench:
         Args: pictures: whether the point is in the picture grid. references: extractors to use on the originals too.
         """
         images, seeds = self._frames(shard)
-        with time_limit(self.order.timeout_s):
+        with time_limit(self.order.timeout_s, "on one batch of images"):
             return self._simulate(point, shard, cell, images, seeds, pictures, references)
 
     def _simulate(

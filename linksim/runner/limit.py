@@ -17,8 +17,8 @@ class _Expired(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """End the ``with`` block after ``seconds``; None: never.
+def time_limit(seconds: float | None, what: str = "") -> Iterator[None]:
+    """End the ``with`` block after ``seconds``; None: never. Args: what: is said beside the time.
 
     In the main thread of a process on a POSIX system everything that Python can interrupt is ended there and then, a
     sleep too. In other threads (those of worker processes) it ends at the next Python instruction.
@@ -35,7 +35,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         with _alarm(seconds) if by_signal else _interruption(seconds):
             yield
     except _Expired:
-        raise TimeLimitError(f"took longer than {seconds:g} s") from None
+        raise TimeLimitError(f"took longer than {seconds:g} s {what}".rstrip()) from None
 
 
 @contextlib.contextmanager

@@ -111,6 +111,8 @@ def test_estimates_pass_and_say_what_they_cost():
     assert cost.expected - cost.measured == pytest.approx(10 * np.log10(1.25 + 0.08), abs=0.3)
     assert "the price of csi_rx = 'estimated'" in cost.text
     assert "declares csi_rx" in found["n0_eff is the noise power"].text
+    assert found["measured SNR"].text.endswith("; of its perfect()")
+    assert "perfect()" not in found["batch invariance"].text
     assert not found["gradient in x"].applies and "declares csi_rx" in found["gradient in x"].text
 
 

@@ -41,6 +41,7 @@ class Bench:
     seed: Seed
     spec: Mapping[str, Any] | None = None
     base: Path | None = None
+    asked: list[str] = field(default_factory=list)  # whether a law has looked at perfect()
     kept: dict[float, tuple[np.ndarray, Received]] = field(default_factory=dict)
 
     # ------------------------------------------------------------------------------------- what it declares
@@ -71,11 +72,16 @@ class Bench:
     def distorts(self) -> str:
         return str(getattr(self.channel, "distorts", "") or "")
 
-    @cached_property
+    @property
     def strict(self) -> Bench:
         """The bench on which y = h x + w, with w of n0, must hold: this one, or that of ``perfect()``."""
         if not self.imperfect:
             return self
+        self.asked.append("perfect()")
+        return self._twin
+
+    @cached_property
+    def _twin(self) -> Bench:
         perfect = getattr(self.channel, "perfect", None)
         if perfect is None:
             raise NotApplicable(
