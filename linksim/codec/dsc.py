@@ -166,6 +166,19 @@ class _Coded:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What all indices of a picture cost.
+
+    Args: index: of every stage [h_s, w_s]. estimate: bits by the tables, packets' own fields included. real: bits of
+      the packets.
+    """
+
+    index: list[np.ndarray]
+    estimate: float
+    real: int
+
+
+@dataclass(frozen=True)
 class Dsc:
     """One end of the codec: what both ends agree on.
 
@@ -285,6 +298,19 @@ class Dsc:
             if step == 0 or sum(p.num_bits for p in packets) <= budget:
                 return packets
             step -= 1
+
+    def cost(self, image: np.ndarray, side: np.ndarray | None = None) -> Cost:
+        """What a picture costs with all its indices. Args: image [H,W,3] uint8; side: for mode "joint" alone."""
+        coded = self._code(image, side)
+        estimate, real = 0.0, 0
+        for band, index, tables, bits in zip(
+            self._bands(*image.shape[:2]), coded.index, coded.tables, coded.bits, strict=True
+        ):
+            estimate += 8 * CHECK_BYTES + self._coder.count_bits(band) + float(bits[-1])
+            real += 8 * len(self._coder.write(index, tables, band, len(bits) - 1))
+        stages = range(len(coded.index[0]))
+        whole = [np.concatenate([part[s] for part in coded.index]) for s in stages]
+        return Cost(whole, estimate, real)
 
     # ---------------------------------------------------------------------------------------------- decoding
 

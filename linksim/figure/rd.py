@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from linksim.figure.curves import curves, spread
 from linksim.figure.draw import draw_curve, legend_line
 from linksim.figure.page import caption, finish_page, new_page
+from linksim.figure.published import draw_published, published_note
 from linksim.figure.style import house_style
 from linksim.figure.sweep import (
     LOGARITHMIC,
@@ -52,6 +53,8 @@ def rate_figure(table: pd.DataFrame, sweep: Sweep, metric: str, manifest: dict[s
                 for curve in curves(part, rate, sweep.others, labels(table)):
                     if draw_curve(ax, curve, rate):
                         entries.setdefault(curve.label, legend_line(curve.style))
+                for label, (_, drawn) in draw_published(ax, manifest, rate, metric).items():
+                    entries.setdefault(label, drawn)
         narrow = len(values) > 2
         label_axes(
             axes,
@@ -60,5 +63,6 @@ def rate_figure(table: pd.DataFrame, sweep: Sweep, metric: str, manifest: dict[s
         )
         meaning = "CBR: channel uses per source sample" if rate == "cbr" else "bpp: bits per pixel"
         text = f"{meaning}, measured, all overhead included. {interval_text(rows, info)}"
+        text += published_note(manifest)
         finish_page(figure, [(v, k) for k, v in entries.items()], caption(manifest, rows, text))
     return figure

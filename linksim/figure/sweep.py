@@ -15,6 +15,7 @@ from linksim.figure.draw import (
     legend_line,
 )
 from linksim.figure.page import caption, finish_page, new_page
+from linksim.figure.published import draw_published, published_note
 from linksim.figure.style import house_style
 from linksim.results.axes import LABELS, Sweep
 from linksim.results.describe import MetricInfo, describe
@@ -51,8 +52,12 @@ def sweep_figure(
                 for curve in curves(panel.rows, sweep.x, sweep.others, labels(table)):
                     if draw_curve(ax, curve, sweep.x):
                         entries.setdefault(curve.label, legend_line(curve.style))
+                for label, (_, line) in draw_published(ax, manifest, sweep.x, metric).items():
+                    entries.setdefault(label, line)
         label_axes(axes, LABELS.get(sweep.x, sweep.x), metric_label(info))
         text = interval_text(rows, info) + hidden_budgets(rows, sweep)
+        if sweep.x in ("bpp_target", "cbr_target"):
+            text += published_note(manifest)
         finish_page(figure, [(v, k) for k, v in entries.items()], caption(manifest, rows, text))
     return figure
 

@@ -342,6 +342,9 @@ class Figures(_Strict):
 
     grid: Grid | None = Field(default=None, description="draw a picture grid as well as the curves")
     width: Literal["column", "page"] = Field(default="column", description="width of the curves")
+    published: list[str] = Field(
+        default_factory=list, description="published curves to draw beside ours, by name"
+    )
 
 
 class ScenarioFile(_Strict):

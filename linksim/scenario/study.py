@@ -11,6 +11,7 @@ from typing import Any
 
 from linksim import registry
 from linksim.errors import LinksimError, ScenarioError
+from linksim.results.published import published_curve
 from linksim.scenario import systems
 from linksim.scenario.components import Locate, absolute, check, component_class, identity
 from linksim.scenario.document import Document, KeyPath
@@ -328,6 +329,11 @@ class Scenario:
         return found
 
     def _check_figures(self) -> None:
+        for i, name in enumerate(self.figures.published):
+            try:
+                published_curve(name)
+            except LinksimError as problem:
+                raise self._document.error(str(problem), ("figures", "published", i)) from problem
         grid = self.figures.grid
         if grid is None:
             return

@@ -168,6 +168,15 @@ def test_arbitrary_bytes(weights):
     assert short.status[0] in (Status.CONCEALED, Status.OK)
 
 
+def test_cost_counts_what_packets_take(weights):
+    for prior in ("transformer", "order-0", "none"):
+        cost = Dsc(weights, prior=prior, bands=2).cost(IMAGES[0])
+        assert [i.shape for i in cost.index] == [(2, 3), (4, 6), (4, 6)]
+        assert cost.estimate <= cost.real <= cost.estimate + 32
+    fixed = 2 * 8 + sum(np.log2(k) * n for k, n in ((24, 6), (20, 24), (16, 24)))
+    assert cost.estimate == pytest.approx(fixed + 2 * np.log2(28), rel=0.01)
+
+
 def test_distortion_falls_with_the_budget(weights):
     codec = Dsc(weights)
     mse = codec.distortion(IMAGES, np.array([8, 200, 400, 900]))

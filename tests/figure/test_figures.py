@@ -336,3 +336,22 @@ def test_variants_keep_their_colour_and_new_labels_never_meet():
     many = styles([f"system {i}" for i in range(20)])
     assert len(set(many.values())) == 20
     assert styles(["mine"])["mine"] == styles(["mine", "vvc"])["mine"]
+
+
+def test_published_curves_are_drawn_beside_ours():
+    from matplotlib.figure import Figure
+
+    from linksim.figure.published import draw_published, published_note
+    from linksim.results.published import published_curve
+
+    ax = Figure().add_subplot()
+    names = ["neural-dsc-kitti", "dsin-kitti", "ntscc-kodak-awgn10", "of-another-package"]
+    manifest = {"scenario": {"figures": {"published": names}}}
+    drawn = draw_published(ax, manifest, "bpp_target", "ms-ssim")
+    assert list(drawn) == ["Neural DSC (published)"], "DSIN has no MS-SSIM, NTSCC another axis"
+    assert drawn["Neural DSC (published)"][1].get_xydata().tolist()[0] == [0.0110, 0.867]
+    assert list(draw_published(ax, manifest, "bpp", "psnr")) == [
+        published_curve(name).label for name in names[:2]
+    ]
+    assert "KITTI stereo 128x256" in published_note(manifest)
+    assert published_note({}) == ""

@@ -1,0 +1,89 @@
+"""``python -m linksim.bench.gain RUN [--metric psnr] [--system A] [--against B]``: one system's gain over another.
+
+The mean of A - B over the same images and realisations at every budget, with its paired bootstrap interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+AXES = ("bpp_target", "cbr_target", "es_n0_db", "erasure_rate", "channel", "erasure")
+
+
+def gains(folder: Path, metric: str, system: str, against: str) -> list[dict[str, Any]]:
+    """A row for every combination of the axes that both systems have.
+
+    Raises: LinksimError: no run; ValueError: no such system or metric in it.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from linksim.metric.interval import paired_difference
+    from linksim.results import RunFolder, table
+
+    run = RunFolder(folder)
+    points = table(run).drop_duplicates("point")
+    axes = [a for a in AXES if a in points.columns and points[a].notna().any()]
+    column = f"metric_{metric}"
+    sides: list[pd.DataFrame] = []
+    for label in (system, against):
+        mine = points[points["system"] == label]
+        if mine.empty:
+            raise ValueError(
+                f"{folder} has no system {label!r}, only {sorted(set(points['system']))}"
+            )
+        frames = []
+        for _, point in mine.iterrows():
+            frame = run.frame(point["point"], ["image", "realisation", column])
+            frames.append(frame.assign(**{a: point[a] for a in axes}))
+        sides.append(pd.concat(frames))
+    keys = [*axes, "image", "realisation"]
+    both = sides[0].merge(sides[1], on=keys, suffixes=("_a", "_b"))
+    rows = []
+    for values, part in both.groupby(axes, dropna=False):
+        found = paired_difference(
+            part[f"{column}_a"].to_numpy(float),
+            part[f"{column}_b"].to_numpy(float),
+            part["image"].to_numpy(),
+        )
+        named = {
+            a: v.item() if isinstance(v, np.generic) else v
+            for a, v in zip(axes, values, strict=True)
+        }
+        rows.append(
+            {
+                **named,
+                "frames": len(part),
+                "gain": found.value,
+                "low": found.low,
+                "high": found.high,
+            }
+        )
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns: the exit status: 0 done, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m linksim.bench.gain", description=__doc__)
+    parser.add_argument("run", type=Path, help="results folder")
+    parser.add_argument("--metric", default="psnr")
+    parser.add_argument("--system", default="Distributed")
+    parser.add_argument("--against", default="Separate")
+    given = parser.parse_args(arguments)
+    from linksim.errors import LinksimError
+
+    try:
+        rows = gains(given.run, given.metric, given.system, given.against)
+    except (LinksimError, ValueError, KeyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(rows, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
