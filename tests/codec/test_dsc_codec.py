@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dsc_small import SIZE, pictures, write
 
 from linksim.codec.dsc import Dsc, engine
 from linksim.errors import ComponentError
 from linksim.types import Delivered, Status
-from tests.dsc_small import SIZE, pictures, write
 
 IMAGES, SIDE = pictures(3, 1), pictures(3, 2)
 
@@ -135,14 +135,14 @@ def test_decodes_in_another_process(weights):
     script = (
         "import sys; import numpy as np; sys.path.insert(0, sys.argv[1]);"
         "from linksim.codec.dsc import Dsc; from linksim.types import Delivered; import hashlib;"
-        "from tests.dsc_small import pictures, SIZE; codec = Dsc(sys.argv[2]);"
+        "from dsc_small import pictures, SIZE; codec = Dsc(sys.argv[2]);"
         "data = bytes.fromhex(sys.argv[3]); band = codec._bands(*SIZE)[0];"
         "index = codec._coder.read([data], band)[0];"
         "print(hashlib.sha256(np.concatenate([g.reshape(-1) for g in index]).tobytes()).hexdigest());"
         "side = pictures(3, 2)[:1];"
         "print(codec.decode(Delivered(((data,),), ((True,),)), *SIZE, side).images[0].mean())"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     run = subprocess.run(
         [sys.executable, "-c", script, str(root), weights, packets.of[0][0].data.hex()],
         capture_output=True,

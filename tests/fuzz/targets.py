@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -38,7 +40,6 @@ from linksim.results import RunFolder, manifest, parts
 from linksim.seeds import FrameSeeds
 from linksim.train.config import load_config
 from linksim.types import Decoded, Delivered, Packet, Received, Status, TxKnowledge
-from tests import dsc_small
 
 SIZE = (24, 32)
 
@@ -425,23 +426,32 @@ def _joint(name: str) -> Target:
     return Target(seeds, run)
 
 
+def _small():
+    """tests/dsc_small.py, also where a campaign runs this file outside of pytest."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    try:
+        return importlib.import_module("dsc_small")
+    finally:
+        sys.path.pop()
+
+
 def _distributed() -> Target:
     @cache
     def made() -> list[Dsc]:
-        folder = Path(tempfile.mkdtemp(prefix="linksim-fuzz-"))
-        weights = dsc_small.write(folder)
+        weights = _small().write(Path(tempfile.mkdtemp(prefix="linksim-fuzz-")))
         return [Dsc(weights, bands=2, fill=fill) for fill in ("side", "prior")]
 
     @cache
     def seeds() -> list[bytes]:
-        packets = made()[0].encode(dsc_small.pictures(2), np.array([200, 500]))
+        packets = made()[0].encode(_small().pictures(2), np.array([200, 500]))
         return [p.data for row in packets.of for p in row]
 
     def run(data: bytes, number: int, folder: Path) -> None:
+        small = _small()
         sent = ((data, data[::-1]), (data,), ())[number % 3]
         ok = tuple((number + i) % 4 != 0 for i in range(len(sent)))
-        side = dsc_small.pictures(1, 7) if number % 2 else None
-        _check(made()[number % 2].decode(Delivered((sent,), (ok,)), *dsc_small.SIZE, side), 1)
+        side = small.pictures(1, 7) if number % 2 else None
+        _check(made()[number % 2].decode(Delivered((sent,), (ok,)), *small.SIZE, side), 1)
 
     return Target(seeds, run)
 

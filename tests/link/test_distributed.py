@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from dsc_small import SIZE, pictures, write
 
 from linksim import registry
 from linksim.channel.awgn import Awgn
@@ -13,7 +14,6 @@ from linksim.link.system import LinkPoint
 from linksim.packet.loss import Iid
 from linksim.seeds import FrameSeeds
 from linksim.types import Status
-from tests.dsc_small import SIZE, pictures, write
 
 IMAGES, SIDE = pictures(4, 1), pictures(4, 2)
 SEEDS = FrameSeeds.of(0, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import yaml
+from dsc_small import options, pictures
 from PIL import Image
 
 from linksim.codec.dsc import Dsc
@@ -16,7 +17,6 @@ from linksim.train.data import load
 from linksim.train.dsc_task import arrived_at, split
 from linksim.train.export import export
 from linksim.train.prepare import prepare
-from tests.dsc_small import options, pictures
 
 
 @pytest.fixture(scope="module")
