@@ -138,6 +138,24 @@ class LadderCodec(ABC):
         curve = self._interpolated if self.ladder == "lazy" else _exact
         return np.stack([curve(ladders[key], budgets) for key in keys])
 
+    def quality_levels(self) -> tuple[int, ...]:
+        """See Levelled.quality_levels: a tier for each size at which pictures are coded, the full size last."""
+        return tuple(
+            len(self.qualities()[scale]) for scale in sorted(self.qualities(), reverse=True)
+        )
+
+    def encode_at(self, images: np.ndarray, level: int) -> Packets:
+        """See Levelled.encode_at: every image at the same quality parameter."""
+        _check(images)
+        rungs = [
+            (scale, q) for scale, qs in sorted(self.qualities().items(), reverse=True) for q in qs
+        ]
+        keys = self._keys(images)
+        wanted = [rungs[level]] if self.ladder == "lazy" else self._all()
+        ladders = self._filled(images, keys, wanted)
+        found = [ladders[key][rungs[level]] for key in keys]
+        return Packets(tuple((Packet(rung.data, rung.header_bytes),) for rung in found))
+
     def decode(self, delivered: Delivered) -> Decoded:
         """See Codec.decode. An image without packets is an outage; a lost one comes as an empty packet."""
         made = [

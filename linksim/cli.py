@@ -45,7 +45,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            resume = ctx.invoked_subcommand == "run"
+            resume = ctx.invoked_subcommand in ("run", "train")
             say("interrupted; run the same command to resume" if resume else "interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except MemoryError as error:
@@ -336,6 +336,45 @@ def plot(folder: RunPath) -> None:
 
     for path in plot_run(folder):
         print(path)
+
+
+@app.command(short_help="Train a network, or go on training.")
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Training recipe (YAML).")],
+    until: Annotated[
+        int | None, typer.Option(metavar="STEP", help="Stop at this step.", show_default=False)
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a CPU backend.")] = 2,
+    figures: Annotated[bool, typer.Option(help="Draw the figure at each validation.")] = True,
+) -> None:
+    """Train a network, or go on where its output folder's checkpoint is; KERAS_BACKEND: tensorflow or jax."""
+    from linksim.terminal import TrainProgress
+    from linksim.train.command import train as go
+
+    def draw(folder: Path, axes: tuple[str, ...]) -> None:
+        from linksim.figure.training import plot_training
+
+        plot_training(folder, axes)
+
+    with TrainProgress() as progress:
+        folder = go(recipe, until, threads, progress.of, draw if figures else None)
+    print(folder)
+
+
+@app.command(short_help="Export a trained network's weights.")
+def export(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe of the run (YAML).")],
+    name: Annotated[str, typer.Option(help="Name of the weights.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="By default the shipped weights.", show_default=False),
+    ] = None,
+    history: Annotated[str, typer.Option(help="A remark for the model card.")] = "",
+) -> None:
+    """Write float16 weights and a model card from the last checkpoint of a training run; print their path."""
+    from linksim.train.command import export as write
+
+    print(write(recipe, name, to, history))
 
 
 @app.command(short_help="Measure speed and memory beside references.")

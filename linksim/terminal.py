@@ -204,3 +204,59 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         if done >= total or gone <= 0 or now - then < 2 or done < _EARLY * total:
             return ""
         return f"about {duration((now - then) / gone * (total - done))} left"
+
+
+class TrainProgress(AbstractContextManager["TrainProgress"]):
+    """Live progress of a training run on stderr: a bar on a terminal, a line at every log elsewhere.
+
+    ``with TrainProgress() as p: train(..., progress=p.of)``; see ``linksim.train.progress.Progress``.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._batch = 1
+
+    def of(self, config: Any) -> TrainProgress:
+        """Itself, told the recipe."""
+        self._batch = config.batch
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                BarColumn(30),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}", markup=False),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("preparing", total=config.steps)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def note(self, text: str) -> None:
+        """A line worth keeping."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            say(text)
+
+    def update(self, step: int, steps: int, figures: Mapping[str, float], speed: float) -> None:
+        """Where the run is; speed [images/s]."""
+        left = duration((steps - step) * self._batch / max(speed, 1e-9))
+        shown = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        text = f"{shown}, {speed:.1f} images/s, {left} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, total=steps, description=text)
+        else:
+            say(f"step {step}/{steps} {text}")

@@ -411,6 +411,61 @@ class Joint(Protocol):
         ...
 
 
+@runtime_checkable
+class Levelled(Protocol):
+    """What a codec offers beside ``Codec`` where one quality setting can serve a whole set (``budget: mean``)."""
+
+    def quality_levels(self) -> tuple[int, ...]:
+        """Quality levels in each tier, the best tier last; levels count through all tiers from 0.
+
+        Within a tier a level costs more bits than the one before; a tier is used where no level of the next one fits.
+        """
+        ...
+
+    def encode_at(self, images: np.ndarray, level: int) -> Packets:
+        """Code every image at one level, whatever it takes. Args: images [B, H, W, 3] uint8."""
+        ...
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Channel uses that images ask for at each operating point of a joint coder.
+
+    Args:
+      grid: [M] float64, increasing: operating points (NTSCC: eta), M >= 2.
+      uses: [B, M] int64, not falling along M: complex channel uses for symbols.
+    """
+
+    grid: np.ndarray
+    uses: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.grid.ndim != 1 or len(self.grid) < 2 or not (np.diff(self.grid) > 0).all():
+            raise ValueError("grid must be [M] increasing, M >= 2")
+        if self.uses.ndim != 2 or self.uses.shape[1] != len(self.grid):
+            raise ValueError(f"uses must be [B, {len(self.grid)}], got {self.uses.shape}")
+        if (np.diff(self.uses, axis=1) < 0).any() or (self.uses < 0).any():
+            raise ValueError("uses must be >= 0 and must not fall along the grid")
+
+    def at(self, value: float) -> np.ndarray:
+        """Uses at an operating point, linear between those of the grid. Returns: [B] int64, rounded down."""
+        found = [np.interp(value, self.grid, row) for row in self.uses.astype(np.float64)]
+        return np.floor(np.array(found) + 1e-9).astype(np.int64)
+
+
+@runtime_checkable
+class Elastic(Protocol):
+    """What a joint coder offers beside ``Joint`` where one operating point serves a whole set (``budget: mean``)."""
+
+    def demand(self, images: np.ndarray, tx: TxKnowledge) -> Demand:
+        """What images ask for; ``encode`` is then given that many uses, image by image.
+
+        Args:    images [B, H, W, 3] uint8. The grid must be the same for all images.
+        Returns: Demand, after side information.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class BlockPlan:
     """Shape of one coded transmission, fixed by the point alone.

@@ -205,3 +205,31 @@ def test_preview_costs_nothing_and_names_each_budget(tmp_path):
     assert len(previews) == 8
     assert all(p.error is None and "uses" in p.text for p in previews)
     assert "tensorflow" not in set(sys.modules) - before
+
+
+def test_one_operating_point_for_a_set_is_found_once_and_kept(tmp_path, monkeypatch):
+    from linksim.link.separated import Separated
+
+    images = {"source": "samples", "size": 64, "limit": 5}
+    axes = {"es_n0_db": [8], "cbr": 0.4}
+    path = write(tmp_path, budget="mean", channels=["awgn"], axes=axes, images=images)
+    study = scenario.load(path)
+    summary = runner.run(study, tmp_path / "out")
+    assert [reason for _, reason in summary.failed] == [
+        "softcast has no operating point that a set could share (method demand); use budget: per_image"
+    ]
+    first = rows(tmp_path / "out")
+    assert len(first) == 10 and summary.num_cells == 3
+    assert 0.3 < first["cbr"].mean() <= 0.4 + 1e-9 and first["cbr"].max() > 0.42
+    kept = list((tmp_path / "out" / "operating").glob("*.json"))
+    assert len(kept) == 1 and json.loads(kept[0].read_text())["operating"]["level"] > 0
+
+    def never(*_):
+        raise AssertionError("calibrated again")
+
+    monkeypatch.setattr(Separated, "calibrate", never)
+    for part in (tmp_path / "out" / "parts").glob("*.parquet"):
+        part.unlink()
+    again = runner.run(study, tmp_path / "out")
+    assert again.num_computed == 3
+    pd.testing.assert_frame_equal(first, rows(tmp_path / "out"))

@@ -92,7 +92,7 @@ def mistake(path: Path, *overrides: str) -> ScenarioError:
         ({"link": "link: phi"}, "link", 3, "must be one of phy, packet, got 'phi'"),
         ({"csi_tx": "csi_tx: perfect"}, "csi_tx", 10, "instantaneous, mean, none"),
         ({"failure": "failure: grey"}, "failure", 10, "mean-grey"),
-        ({"budget": "budget: mean"}, "budget", 10, "not available yet; use per_image"),
+        ({"budget": "budget: set"}, "budget", 10, "per_image, mean"),
         ({"name": "name: a/b"}, "name", 10, "letters, digits"),
         ({"axes": "axes: 5", "es_n0_db": "", "cbr": ""}, "axes", 5, "must be a mapping"),
         ({"es_n0_db": "  es_n0_db: []"}, "axes.es_n0_db", 6, "sweep is empty"),

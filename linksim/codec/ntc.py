@@ -72,6 +72,18 @@ class Ntc:
         chosen = _search(self._engine, images, np.asarray(budget_bits))
         return Packets(tuple(() if packet is None else (packet,) for packet in chosen))
 
+    def quality_levels(self) -> tuple[int, ...]:
+        """See Levelled.quality_levels: one tier."""
+        from linksim.codec.engine import LEVELS
+
+        return (LEVELS + 1,)
+
+    def encode_at(self, images: np.ndarray, level: int) -> Packets:
+        """See Levelled.encode_at."""
+        height, width = images.shape[1:3]
+        coded = self._engine.analyse(images, [level] * len(images))
+        return Packets(tuple((pack(self._engine, s, height, width),) for s in coded))
+
     def decode(self, delivered: Delivered) -> Decoded:
         """See Codec.decode. Every picture is decoded alone: the batch changes nothing."""
         pictures: list[np.ndarray | None] = []

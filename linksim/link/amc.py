@@ -96,14 +96,14 @@ def choose_for_target(
     Returns: [B] int64.
     """
     meets = np.stack(
-        [code.error_rate(_believed(tx, o), o.plan) <= target for o in options]
+        [code.error_rate(believed(tx, o), o.plan) <= target for o in options]
     )  # [M, B]
     last = len(options) - 1 - np.argmax(meets[::-1], axis=0)
     return np.where(meets.any(axis=0), last, 0).astype(np.int64)
 
 
-def _believed(tx: TxKnowledge, option: Candidate) -> np.ndarray:
-    """[B]. With mean CSI the rule `target` takes the mean SNR for the truth."""
+def believed(tx: TxKnowledge, option: Candidate) -> np.ndarray:
+    """[B] Es/N0 [dB] that decides on an option. With mean CSI the rule `target` takes the mean SNR for the truth."""
     return tx.snr_amc_db if tx.csi_tx == "mean" else tx.snr_db(option.plan.num_bits_per_symbol)
 
 

@@ -86,13 +86,14 @@ class Carrier:
         return registry.create("channel_codes", self.channel_code)
 
     @cached_property
-    def _digital(self) -> DigitalLink:
+    def digital(self) -> DigitalLink:
+        """The link of a block."""
         return DigitalLink(self._code, self.backend)
 
     @cached_property
     def _hybrid(self) -> HarqLink:
         assert self.harq is not None
-        return HarqLink(self.harq, self.amc, self._digital)
+        return HarqLink(self.harq, self.amc, self.digital)
 
     # ------------------------------------------------------------------------------------------- the phy link
 
@@ -235,7 +236,7 @@ class Carrier:
     def _frame(
         self, packets: Packets, options: list[Candidate], choice: np.ndarray, signalled: bool
     ) -> Frame:
-        x, ledger = self._digital.send(packets, [options[c].plan for c in choice])
+        x, ledger = self.digital.send(packets, [options[c].plan for c in choice])
         if signalled:
             x = np.concatenate([control.modulate(choice), x], axis=1)
             word = np.full(len(x), float(control.NUM_USES))
@@ -248,11 +249,11 @@ class Carrier:
         """The receiver's side. ``sent`` is what it derives by itself, or, if signalled, what it must read in band."""
         size = received.y.shape[1]
         if not signalled:
-            return Delivered(*self._digital.receive(received, [options[c].plan for c in sent]))
+            return Delivered(*self.digital.receive(received, [options[c].plan for c in sent]))
         read = control.demodulate(received.slice(0, control.NUM_USES))
         read = np.where(read < len(options), read, 0)
         block = received.slice(control.NUM_USES, size)
-        return Delivered(*self._digital.receive(block, [options[c].plan for c in read]))
+        return Delivered(*self.digital.receive(block, [options[c].plan for c in read]))
 
     def _simulate_genie(
         self,

@@ -13,18 +13,28 @@ from linksim.errors import BudgetError, ComponentError
 from linksim.link import csi, overhead
 from linksim.link.digital import DigitalLink
 from linksim.link.side_block import Pricing, Side, SidePlanner
-from linksim.link.system import LinkPoint, Outcome, apply_failure_policy, final_status
+from linksim.link.system import (
+    Frames,
+    LinkPoint,
+    OperatingPoint,
+    Outcome,
+    apply_failure_policy,
+    final_status,
+)
 from linksim.phy.mcs import TABLE
 from linksim.seeds import FrameSeeds
 from linksim.types import (
     ChannelCode,
     Delivered,
+    Demand,
+    Elastic,
     Frame,
     Joint,
     Ledger,
     Packets,
     Payload,
     Symbols,
+    TxKnowledge,
 )
 
 POWER_TOLERANCE = 1e-3
@@ -92,16 +102,19 @@ class JointSystem:
     def _planner(self) -> SidePlanner:
         return SidePlanner(self._code, self.side_mcs, self.side_snr_db, self.side, self.side_share)
 
+    @property
+    def _name(self) -> str:
+        return self.joint if isinstance(self.joint, str) else str(self.joint.get("name", "joint"))
+
     def _split(self, point: LinkPoint, height: int, width: int) -> tuple[Side, int]:
         """Side information and the uses left for symbols. Raises BudgetError where too few are left."""
         uses = point.uses(height, width)
         side = self._planner.side(self._encoder, height, width, uses, point.snr_amc_db)
         least = self._encoder.min_uses(height, width)
         if uses - side.uses < least:
-            name = self.joint if isinstance(self.joint, str) else self.joint.get("name", "joint")
             raise BudgetError(
                 f"{uses} channel uses leave {uses - side.uses} after {side.uses} of side information, below the "
-                f"{least} that {name} needs for {height}x{width}; raise cbr to at least "
+                f"{least} that {self._name} needs for {height}x{width}; raise cbr to at least "
                 f"{(side.uses + least) / (3 * height * width):.3g}"
             )
         return side, uses - side.uses
@@ -111,7 +124,49 @@ class JointSystem:
         side, left = self._split(point, height, width)
         priced = "" if self.side == "coded" else f" ({self.side})"
         share = f", {side.uses} of them side information{priced}" if side.uses or priced else ""
-        return f"{point.uses(height, width)} uses{share}, {left} for symbols"
+        mean = " in the set's mean" if point.budget == "mean" else ""
+        return f"{point.uses(height, width)} uses{mean}{share}, {left} for symbols"
+
+    def _demand(self, images: np.ndarray, tx: TxKnowledge) -> Demand:
+        """Raises ComponentError: the coder has no operating point that a set could share."""
+        if not isinstance(self._encoder, Elastic):
+            raise ComponentError(
+                f"{self._name} has no operating point that a set could share (method demand); use budget: per_image"
+            )
+        return self._encoder.demand(images, tx)
+
+    def _given(self, demand: Demand, eta: float, height: int, width: int) -> np.ndarray:
+        """Uses for symbols of each image at an operating point. Returns: [B] int64."""
+        return np.maximum(demand.at(eta), self._encoder.min_uses(height, width))
+
+    def calibrate(self, frames: Frames, point: LinkPoint) -> OperatingPoint:
+        """See Calibrated.calibrate: the operating point eta of the joint coder."""
+        asked: list[tuple[Demand, int, int, int]] = []
+        for images, seeds in frames():
+            height, width = images.shape[1:3]
+            side, left = self._split(point, height, width)
+            tx = csi.knowledge(point, side.uses + left, seeds)
+            asked.append((self._demand(images, tx), side.uses, height, width))
+
+        def mean_cbr(eta: float) -> float:
+            shares = [
+                overhead.total_uses(point.channel, side + int(uses)) / (3 * height * width)
+                for demand, side, height, width in asked
+                for uses in self._given(demand, eta, height, width)
+            ]
+            return float(np.mean(shares))
+
+        low, high = float(asked[0][0].grid[0]), float(asked[0][0].grid[-1])
+        if (least := mean_cbr(low)) > point.cbr * (1 + 1e-9):
+            raise BudgetError(
+                f"cbr={point.cbr:g} is below the {least:.3g} that the set takes at the least; raise cbr"
+            )
+        if mean_cbr(high) <= point.cbr:
+            return {"eta": high}
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if mean_cbr(middle) <= point.cbr else (low, middle)
+        return {"eta": low}
 
     def simulate(self, images: np.ndarray, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
         """See System.simulate."""
@@ -119,10 +174,11 @@ class JointSystem:
         height, width = images.shape[1:3]
         side, left = self._split(point, height, width)
         tx = csi.knowledge(point, side.uses + left, seeds)
-        payload = self._encoder.encode(
-            images, np.full(len(images), left, np.int64), tx, side_bits=side.bits
-        )
-        frame = self._frame(payload, side, left)
+        given = np.full(len(images), left, np.int64)
+        if point.budget == "mean":
+            given = self._given(self._demand(images, tx), point.settled("eta"), height, width)
+        payload = self._encoder.encode(images, given, tx, side_bits=side.bits)
+        frame = self._frame(payload, side, given)
         received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
 
         told = payload.packets or Packets(((),) * len(images))
@@ -142,7 +198,7 @@ class JointSystem:
             frame.papr_db(),
         )
 
-    def _frame(self, payload: Payload, side: Side, left: int) -> Frame:
+    def _frame(self, payload: Payload, side: Side, left: np.ndarray) -> Frame:
         """Side block and symbols joined. Raises ComponentError where a coder breaks the power or the budget rule."""
         symbols = payload.symbols
         if symbols is None:
@@ -165,11 +221,16 @@ class JointSystem:
         )
 
 
-def check_power(symbols: Symbols, left: int) -> None:
-    """Raise ComponentError unless every frame has mean power 1 over at most ``left`` symbols and is zero behind."""
-    if int(symbols.num_symbols.max(initial=0)) > left:
+def check_power(symbols: Symbols, left: int | np.ndarray) -> None:
+    """Raise ComponentError unless every frame has mean power 1 over at most ``left`` symbols and is zero behind.
+
+    Args: left: of all frames, or [B].
+    """
+    over = np.flatnonzero(symbols.num_symbols > left)
+    if len(over):
+        budget = np.broadcast_to(left, symbols.num_symbols.shape)[over[0]]
         raise ComponentError(
-            f"the joint coder made {symbols.num_symbols.max()} symbols for a budget of {left}"
+            f"the joint coder made {symbols.num_symbols[over[0]]} symbols for a budget of {budget}"
         )
     power = np.abs(symbols.x.astype(np.complex128)) ** 2
     inside = np.arange(symbols.x.shape[1]) < symbols.num_symbols[:, None]

@@ -9,10 +9,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from linksim import registry
+from linksim.errors import ComponentError
 from linksim.link.amc import Amc
 from linksim.link.carrier import Carrier, Ends
 from linksim.link.harq import Harq
-from linksim.link.system import LinkPoint, Outcome
+from linksim.link.separated_set import SeparatedSet
+from linksim.link.set_budget import levelled
+from linksim.link.system import Frames, LinkPoint, OperatingPoint, Outcome
 from linksim.seeds import FrameSeeds
 from linksim.types import Codec
 
@@ -68,13 +71,32 @@ class Separated:
         codec = self.codec
         return codec if isinstance(codec, str) else str(codec.get("name", codec.get("plugin")))
 
+    @cached_property
+    def _set(self) -> SeparatedSet:
+        if self.harq is not None:
+            raise ComponentError("harq and budget: mean do not go together; leave one of them out")
+        codec = levelled(self._encoder, self._codec_name)
+        return SeparatedSet(codec, self._decoder, self._carrier.digital, self.amc, self.mtu)
+
+    def calibrate(self, frames: Frames, point: LinkPoint) -> OperatingPoint:
+        """See Calibrated.calibrate: the codec's quality level, and the MCS where one serves the set."""
+        return self._set.calibrate(frames, point)
+
     def preview(self, point: LinkPoint, height: int, width: int) -> str:
         """See System.preview."""
+        if point.budget == "mean":
+            levels = sum(self._set.codec.quality_levels())
+            packet = point.kind == "packet"
+            budget = point.bits(height, width) // 8 if packet else point.uses(height, width)
+            unit = "bytes" if packet else "uses"
+            return f"{budget} {unit} in the set's mean, one of {levels} quality levels"
         least = self._encoder.min_bits(height, width)
         return self._carrier.preview(point, height, width, least, self._codec_name)
 
     def simulate(self, images: np.ndarray, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
         """See System.simulate."""
+        if point.budget == "mean":
+            return self._set.simulate(images, point, seeds)
         ends = Ends(
             images,
             lambda rows, budgets: self._encoder.encode(images[rows], budgets),

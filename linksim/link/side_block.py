@@ -9,6 +9,7 @@ import numpy as np
 
 from linksim.errors import BudgetError
 from linksim.link import framing
+from linksim.link.sizing import plan_for, smallest_plan
 from linksim.phy.mcs import TABLE
 from linksim.types import BlockPlan, ChannelCode
 
@@ -92,27 +93,11 @@ class SidePlanner:
         rate = float(self.code.error_rate(np.array(self.snr_db), plan))
         return self.mcs is not None or rate <= self.error_rate
 
-    def _fits(self, uses: int, mcs: Any, bits: int) -> BlockPlan | None:
-        try:
-            plan = self.code.plan(uses, mcs.num_bits_per_symbol, mcs.target_rate)
-        except BudgetError:
-            return None
-        return plan if framing.capacity_bits(plan.info_bits) >= bits else None
-
     def _smallest(self, bits: int) -> BlockPlan:
         """The block of fewest symbols that holds ``bits``."""
         best: BlockPlan | None = None
         for mcs in self._candidates():
-            low = 1
-            high = 64 + int(4 * bits / (mcs.num_bits_per_symbol * mcs.target_rate))
-            plan = self._fits(high, mcs, bits)
-            while low < high:  # info_bits grows with the number of symbols
-                middle = (low + high) // 2
-                tried = self._fits(middle, mcs, bits)
-                if tried is None:
-                    low = middle + 1
-                else:
-                    high, plan = middle, tried
+            plan = smallest_plan(self.code, mcs, bits)
             if plan is None:
                 continue
             if self._robust(plan) and (best is None or plan.num_symbols < best.num_symbols):
@@ -129,7 +114,7 @@ class SidePlanner:
         ``least``."""
         best: BlockPlan | None = None
         for mcs in self._candidates():
-            plan = self._fits(uses, mcs, least)
+            plan = plan_for(self.code, mcs, least, uses)
             if plan is not None and self._robust(plan):
                 best = plan if best is None or plan.info_bits > best.info_bits else best
         if best is None or framing.capacity_bits(best.info_bits) < bits:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from linksim.errors import BudgetError
+from linksim.errors import BudgetError, ComponentError
 from linksim.link import overhead
 from linksim.seeds import FrameSeeds
 from linksim.types import Channel, Decoded, ErasureProcess, Ledger, Status
@@ -15,6 +16,13 @@ from linksim.units import channel_uses, n0_from_es_n0_db, payload_bits
 
 CsiTx = Literal["instantaneous", "mean", "none"]
 Failure = Literal["mean-grey", "good-prefix", "exclude"]
+
+OperatingPoint = Mapping[
+    str, float
+]  # one for a whole set of images: {"level": 31, "mcs": 7}, {"eta": 0.21}
+Frames = Callable[
+    [], Iterable[tuple[np.ndarray, FrameSeeds]]
+]  # every batch of a set, as often as it is called
 
 GREY = 128  # level of the declared fallback picture
 
@@ -33,6 +41,8 @@ class LinkPoint:
       bpp:        all-in bits per pixel (packet).
       csi_tx:     what the transmitter knows of the fade.
       failure:    what stands in for a picture that did not arrive.
+      budget:     "per_image": every image meets cbr or bpp; "mean": the set does, in its mean.
+      operating:  with budget "mean", what ``System.calibrate`` found for the set.
     """
 
     kind: Literal["phy", "packet"]
@@ -44,6 +54,17 @@ class LinkPoint:
     bpp: float = float("nan")
     csi_tx: CsiTx = "mean"
     failure: Failure = "mean-grey"
+    budget: Literal["per_image", "mean"] = "per_image"
+    operating: OperatingPoint | None = None
+
+    def settled(self, key: str) -> float:
+        """A value of the set's operating point. Raises ComponentError: there is none."""
+        if self.operating is None or key not in self.operating:
+            raise ComponentError(
+                f"budget: mean needs an operating point with {key!r}, got {self.operating}; run it through the runner, "
+                "which calls calibrate on the whole set first"
+            )
+        return self.operating[key]
 
     @property
     def n0(self) -> float:
@@ -125,6 +146,22 @@ class System(Protocol):
         A system whose receiver holds correlated pictures also has ``side_offset``: 0 for those that belong to the
         images, n for those of the images n places further in the source, None for none. Unless that is None,
         ``simulate`` is called with ``side`` [B, H, W, 3] uint8 besides.
+        """
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A system that can serve a whole set at one operating point (``budget: mean``)."""
+
+    def calibrate(self, frames: Frames, point: LinkPoint) -> OperatingPoint:
+        """The operating point at which the set's mean budget comes closest to the point's from below.
+
+        Called once for a point and the whole set; what it returns comes back as ``LinkPoint.operating``. Depends on its
+        arguments alone.
+
+        Args: frames: gives all batches [B, H, W, 3] uint8 with their frames' seeds, each time it is called.
+        Raises: BudgetError: even the least takes more.
         """
         ...
 

@@ -7,6 +7,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from linksim import __version__, registry
-from linksim.errors import ImageError, RunStateError
+from linksim.errors import ComponentError, ImageError, RunStateError
 from linksim.image.source import ImageSource, pixel_digest
 from linksim.link import guard
-from linksim.link.system import Outcome, System
+from linksim.link.system import Calibrated, Outcome, System
 from linksim.runner.components import Components
 from linksim.runner.images import Shard, open_metrics
 from linksim.runner.limit import time_limit
@@ -39,6 +40,7 @@ def cell_id(point: Point, shard: Shard, scenario: Scenario, metrics: list[str]) 
         scenario.realisations,
         scenario.seed,
         sorted(metrics),
+        *([point.operating] if point.operating is not None else []),
     ]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
@@ -167,6 +169,17 @@ class Bench:
             self.references(shard, references),
             dict(self._pictures(point, shard, images, outcome)) if pictures else {},
         )
+
+    def calibrate(self, point: Point, shards: Sequence[Shard]) -> dict[str, float]:
+        """The point's operating point for all images (``budget: mean``). Raises LinksimError: there is none."""
+        system = self.parts.system(point)
+        if not isinstance(system, Calibrated):
+            raise ComponentError(
+                f"{point.system_label} has no operating point that a set could share; use budget: per_image"
+            )
+        frames = partial(map, self._frames, shards)
+        found = system.calibrate(frames, self.parts.link_point(point))
+        return {key: float(value) for key, value in found.items()}
 
     def references(self, shard: Shard, extractors: Sequence[str]) -> dict[str, np.ndarray]:
         """Extractor -> features [images, D] of the shard's originals."""

@@ -42,6 +42,8 @@ class Components:
             bpp=_or_nan(point.bpp),
             csi_tx=point.csi_tx,
             failure=point.failure,
+            budget=point.budget,
+            operating=point.operating,
         )
 
 

@@ -15,6 +15,7 @@ from linksim.runner.components import Components
 from linksim.runner.deal import Share
 from linksim.runner.images import open_metrics, open_source, shards
 from linksim.runner.manifest import manifest
+from linksim.runner.operating import settle
 from linksim.runner.reach import probe
 from linksim.runner.serial import run_here
 from linksim.runner.stopping import needs
@@ -90,6 +91,8 @@ def run(
     summary.notes += notes
     about = manifest(scenario, source, command, absent, parts, len(cut))
     with RunFolder.create_or_open(out, about) as folder:
+        if scenario.budget == "mean":
+            runnable = settle(runnable, cut, Bench(order, source), folder, failed, progress)
         board = Board(scenario, runnable, cut, names, extractors, folder, mine)
         summary.num_cells = board.total
         if workers == 1 and cluster is None:

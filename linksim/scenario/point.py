@@ -25,6 +25,7 @@ class Point:
       erasure_rate: packet loss rate, where it is swept (packet).
       bpp:          all-in bits per pixel (packet).
       csi_tx, budget, failure: the scenario's declarations.
+      operating:    with budget "mean": what the run has found for the set (see ``linksim.runner.operating``).
       axes:         sweep axis -> value, the columns of the point's rows, in the table's order.
     """
 
@@ -45,6 +46,7 @@ class Point:
     budget: Literal["per_image", "mean"] = "per_image"
     failure: Literal["mean-grey", "good-prefix", "exclude"] = "mean-grey"
     axes: dict[str, Any] = field(default_factory=dict)
+    operating: dict[str, float] | None = None
 
     @property
     def title(self) -> str:

@@ -122,11 +122,6 @@ class Scenario:
 
     def _check_keys(self) -> None:
         form, error = self._form, self._document.error
-        if form.budget == "mean":
-            raise error(
-                "budget: mean (one operating point that meets the set's mean) is not available yet; use per_image",
-                ("budget",),
-            )
         for key, link in _BELONGS.items():
             if key in form.model_fields_set and form.link != link:
                 raise error(

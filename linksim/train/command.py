@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+from linksim.errors import ScenarioError
 from linksim.train.config import TrainConfig, load_config
 from linksim.train.progress import Progress
 
@@ -27,7 +29,7 @@ def train(
     until: int | None = None,
     threads: int = 2,
     progress: Callable[[TrainConfig], Progress] | None = None,
-    validated: Callable[[Path], object] | None = None,
+    validated: Callable[[Path, tuple[str, ...]], object] | None = None,
 ) -> Path:
     """Train, or go on training.
 
@@ -36,7 +38,7 @@ def train(
       until:     stop at this step.
       threads:   of a CPU backend.
       progress:  makes what is reported to; plain lines on stderr without.
-      validated: called with the output folder after each validation.
+      validated: called with the output folder and the columns to draw after each validation.
     Returns: the output folder.
     """
     from linksim.results.lock import FolderLock
@@ -53,3 +55,20 @@ def train(
     finally:
         lock.release()
     return output
+
+
+def export(recipe: Path, name: str, target: Path | None = None, history: str = "") -> Path:
+    """Export a run's last checkpoint, see ``linksim.train.export``. Args: target: folder; the shipped weights without.
+
+    Raises: ScenarioError: a name that is not one of a file.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ScenarioError(
+            f"must be lower-case letters, digits and hyphens, got {name!r}", key="--name"
+        )
+    config = load_config(recipe)
+    choose_backend(os.cpu_count() or 1)
+    from linksim.model.store import SHIPPED
+    from linksim.train.export import export as write
+
+    return write(config, recipe.parent, name, target or SHIPPED, history)

@@ -27,6 +27,7 @@ from linksim.train.task import Task
 
 CHECKPOINT = "checkpoint.npz"
 LOG, VALIDATION = "log.csv", "validation.csv"
+Validated = Callable[[Path, tuple[str, ...]], object]
 AHEAD = 4  # calls that may wait for the device before the host waits for the oldest
 
 
@@ -50,7 +51,7 @@ class Run:
       output:   folder of ``checkpoint.npz``, ``log.csv`` and ``validation.csv``.
       progress: where to report to.
       origin:   cards of the weights that the run started from.
-      validated: called with ``output`` after each validation.
+      validated: called with ``output`` and the task's ``figure_axes`` after each validation.
     """
 
     config: TrainConfig
@@ -61,7 +62,7 @@ class Run:
     output: Path
     progress: Progress
     origin: list[dict[str, Any]] = field(default_factory=list)
-    validated: Callable[[Path], object] | None = None
+    validated: Validated | None = None
     step: int = 0
     seconds: float = 0.0  # trained so far, over all sessions
     sessions: list[dict[str, Any]] = field(default_factory=list)
@@ -200,7 +201,7 @@ class Run:
             text = (f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
             self.progress.note("  " + " ".join(text))
         if self.validated is not None:
-            self.validated(self.output)
+            self.validated(self.output, self.task.figure_axes)
 
 
 def check_digest(path: Path, arrays: dict[str, np.ndarray], config: TrainConfig) -> None:

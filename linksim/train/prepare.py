@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from linksim.errors import LinksimError, RunStateError, ScenarioError
 from linksim.seeds import Seed
 from linksim.train.config import TrainConfig
 from linksim.train.data import Mixture, load
-from linksim.train.loop import CHECKPOINT, LOG, VALIDATION, Run
+from linksim.train.loop import CHECKPOINT, LOG, VALIDATION, Run, Validated
 from linksim.train.origin import load_parts
 from linksim.train.precision import lower_precision
 from linksim.train.progress import PlainProgress, Progress
@@ -48,7 +47,7 @@ def prepare(
     config: TrainConfig,
     base: Path,
     progress: Progress | None = None,
-    validated: Callable[[Path], object] | None = None,
+    validated: Validated | None = None,
 ) -> Run:
     """Load data, build the network and resume where the output folder has a checkpoint.
 
@@ -56,7 +55,7 @@ def prepare(
       config:    the recipe.
       base:      folder that its relative paths start from.
       progress:  where to report to; plain lines on stderr without.
-      validated: called with the output folder after each validation.
+      validated: called with the output folder and the task's ``figure_axes`` after each validation.
     Raises: LinksimError: the data, the recipe, the weights to start from, or the output folder.
     """
     task = make_task(config, base)

@@ -33,8 +33,8 @@ class Task(ABC):
     seed: Seed
     cache: Path
 
-    # columns of validation.csv that its figure shows: x, y, and what tells the points of a validation apart, if any
-    figure_axes: ClassVar[tuple[str, str]] = ("step", "loss")
+    # columns of validation.csv that its figure shows: abscissa, ordinate, and what tells curves apart, if anything
+    figure_axes: ClassVar[tuple[str, ...]] = ("step", "loss")
     # parts whose inner layers may compute in bfloat16
     low_precision: ClassVar[tuple[str, ...]] = ()
 

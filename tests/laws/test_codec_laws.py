@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from linksim import registry
 from linksim.errors import ComponentError, MissingAssetError
-from linksim.types import Decoded, Delivered, Status
+from linksim.types import Decoded, Delivered, Levelled, Status
 
 NAMES = list(registry.entries("codecs"))
 SIZE = (32, 48)
@@ -40,6 +40,22 @@ def test_the_built_in_codecs_are_there():
     assert {"vvc", "hevc", "avif", "jpeg2000", "jpeg"} <= set(NAMES)
 
 
+def check_levels(made, images):
+    """One quality setting for all: within a tier the set takes more bits at a higher level."""
+    end = sum(made.quality_levels())
+    for count in reversed(made.quality_levels()):
+        taken = []
+        for level in (end - count, end - count // 2 - 1, end - 1):
+            packets = made.encode_at(images, level)
+            assert [len(of) for of in packets.of] == [1] * len(images)
+            taken.append(packets.num_bits().sum())
+            data = tuple(tuple(p.data for p in row) for row in packets.of)
+            shown = made.decode(Delivered(data, ((True,),) * len(data)))
+            assert all(image.shape == images[0].shape for image in shown.images)
+        assert taken == sorted(taken) and taken[0] < taken[-1]
+        end -= count
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_budget_and_round_trip(name):
     images, made = pictures(), codec(name)
@@ -57,6 +73,8 @@ def test_budget_and_round_trip(name):
             continue
         assert status == Status.OK
         assert shown.shape == image.shape and shown.dtype == np.uint8
+    if isinstance(made, Levelled):
+        check_levels(made, images)
     error = np.mean((decoded.images[0].astype(float) - images[0]) ** 2)
     assert error < 200
     np.testing.assert_allclose(

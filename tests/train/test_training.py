@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -227,6 +232,11 @@ def test_bad_data_is_named(data, tmp_path):
         ({"learning_rat": 1}, "learning_rat"),
         ({"optimizer": "sgd"}, "optimizer"),
         ({"train": []}, "at least one source"),
+        ({"train": [{"path": "x", "weigth": 2}]}, "weigth"),
+        ({"start_from": [{"weights": "ntc", "part": []}]}, "part"),
+        ({"precision": "float16"}, "precision"),
+        ({"rate_factors": {"g_a": 0}}, "must be above 0"),
+        ({"steps_per_call": 0}, "steps_per_call must be at least 1"),
     ],
 )
 def test_bad_recipes_are_refused(data, tmp_path, changes, message):
@@ -257,9 +267,210 @@ def test_learning_rate_warms_up_and_ends_low():
     assert rates[3] == pytest.approx(config.final_rate * 1e-3, rel=0.05)
 
 
-def test_command_line_reports_mistakes_in_one_line(tmp_path, capsys):
-    from linksim.train.__main__ import main
-
-    assert main([str(tmp_path / "none.yaml")]) == 2
-    error = capsys.readouterr().err.strip().splitlines()
+@pytest.mark.parametrize("module", ["linksim.train", "linksim"])
+def test_command_line_reports_mistakes_in_one_line(module, tmp_path):
+    command = [sys.executable, "-m", module, *(["train"] if module == "linksim" else [])]
+    done = subprocess.run([*command, tmp_path / "none.yaml"], capture_output=True, text=True)
+    assert done.returncode == 2
+    error = done.stderr.strip().splitlines()
     assert error[-1].startswith("error:") and "none.yaml" in error[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_random_moments_gives_the_same_log(data, tmp_path):
+    """SIGKILL, and SIGTERM, whenever they come: the log of one that nobody disturbed, bit for bit nearly."""
+    rng = np.random.default_rng(5)
+    settings = {"steps": 60, "validate_every": 20, "checkpoint_every": 10, "log_every": 5}
+    calm = recipe(data, tmp_path / "calm", **settings)
+    hunted = recipe(data, tmp_path / "hunted", **settings)
+    command = [sys.executable, "-m", "linksim", "train", "--no-figures", "--threads", "1"]
+    subprocess.run([*command, calm], check=True, capture_output=True)
+    deaths = 0
+    for attempt in range(40):
+        process = subprocess.Popen([*command, hunted], stderr=subprocess.DEVNULL)
+        try:
+            if attempt < 8:  # then it may finish
+                process.wait(timeout=float(rng.uniform(4, 14)))
+            else:
+                process.wait()
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL if attempt % 3 else signal.SIGTERM)
+            process.wait()
+            deaths += 1
+        if (
+            process.returncode == 0
+            and log(tmp_path / "hunted")[-1:]
+            and (log(tmp_path / "hunted")[-1]["step"] == "60")
+        ):
+            break
+    assert deaths >= 2
+    for name in ("log.csv", "validation.csv"):
+        first, second = log(tmp_path / "calm", name), log(tmp_path / "hunted", name)
+        assert len(first) == len(second) > 0
+        for a, b in zip(first, second, strict=True):
+            assert [*a] == [*b]
+            assert np.allclose(
+                [float(v) for v in a.values()], [float(v) for v in b.values()], rtol=1e-5
+            )
+
+
+def test_the_commands_train_draw_and_export(data, tmp_path):
+    path = recipe(data, tmp_path / "run", steps=4, validate_every=2)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    made = subprocess.run(
+        [sys.executable, "-m", "linksim", "train", path, "--until", "4"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.strip() == str(tmp_path / "run")
+    lines = made.stderr.strip().splitlines()
+    assert any(line.startswith("step 4/4 loss") and "images/s" in line for line in lines)
+    with Image.open(tmp_path / "run" / "training.png") as figure:
+        assert figure.width > 1000
+    done = subprocess.run(
+        [sys.executable, "-m", "linksim", "export", path, "--name", "mini", "--to", tmp_path],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "mini.npz")
+    assert json.loads((tmp_path / "mini.json").read_text())["steps"] == 4
+
+
+def test_one_training_at_a_time(data, tmp_path):
+    from linksim.results.lock import FolderLock
+    from linksim.train.command import train
+
+    path = recipe(data, tmp_path / "run", steps=1)
+    (tmp_path / "run").mkdir()
+    lock = FolderLock(tmp_path / "run")
+    with pytest.raises(RunStateError, match="is being written by process"):
+        train(path)
+    lock.release()
+
+
+# ------------------------------------------------------------------------------------------- starts and parts
+
+
+def test_a_network_starts_from_parts_of_another(finished, data, tmp_path):
+    from linksim.train.export import export
+
+    weights = export(load_config(finished), finished.parent, "whole", tmp_path)
+    given = [{"weights": str(weights), "parts": ["g_a", "h_s.conv0"]}]
+    path = recipe(data, tmp_path / "parts", start_from=given, steps=1)
+    run = prepare(load_config(path), path.parent)
+    taken, card = read_arrays(weights), run.origin[0]
+    assert card["name"] == "whole" and card["parts"] == ["g_a", "h_s"]
+    for name, value in run.averaged().items():
+        same = np.allclose(value, taken[name], rtol=1e-3, atol=1e-4)
+        if name.startswith(("g_a.", "h_s.conv0")):
+            assert same, name
+    fresh = run.averaged()["g_s.up8/kernel"]
+    assert not np.allclose(fresh, taken["g_s.up8/kernel"], atol=1e-3)
+    # the chain of weights goes on to the next export's card
+    run.train()
+    card = json.loads(
+        export(load_config(path), path.parent, "next", tmp_path).with_suffix(".json").read_text()
+    )
+    assert [entry["name"] for entry in card["history"]] == ["whole"]
+    assert card["started_from"][0]["sha256"] == card["history"][0]["sha256"]
+
+
+def test_frozen_parts_stay_and_factors_slow_down(data, tmp_path):
+    path = recipe(
+        data,
+        tmp_path / "frozen",
+        freeze=["g_a", "h_a.down0"],
+        rate_factors={"g_s": 0.01, "g_s.out": 1.0},
+        steps=3,
+        warmup=1,
+    )
+    run = prepare(load_config(path), path.parent)
+    before = run.stepper.state()
+    run.train()
+    after = run.stepper.state()
+    moved = {
+        name.removeprefix("weights/"): float(np.abs(after[name] - before[name]).max())
+        for name in before
+        if name.startswith("weights/")
+    }
+    assert all(m == 0 for n, m in moved.items() if n.startswith(("g_a.", "h_a.down0")))
+    assert moved["h_a.conv0/kernel"] > 1e-3 and moved["g_s.out/kernel"] > 1e-3
+    assert 0 < moved["g_s.up8/kernel"] < 1e-4
+
+
+def test_bfloat16_inside_stays_near_float32(data, tmp_path, finished):
+    path = recipe(data, tmp_path / "low", precision="bfloat16")
+    run = prepare(load_config(path), path.parent)
+    assert run.net.g_a.stem.compute_dtype == "bfloat16"
+    assert run.net.g_a.out.compute_dtype == "float32"
+    assert all(v.dtype == "float32" for v in run.net.weights)
+    run.train()
+    whole = log(finished.with_suffix(""))
+    for a, b in zip(log(tmp_path / "low"), whole, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"freeze": ["g_x"]}, ScenarioError, "no 'g_x'; its parts are"),
+        ({"rate_factors": {"ga": 2.0}}, ScenarioError, "no 'ga'"),
+        ({"start_from": "no-such"}, MissingAssetError, "no-such"),
+        ({"start_from": [{"weights": "ntc", "parts": ["g_q"]}]}, ScenarioError, "no 'g_q'"),
+        ({"start_from": "ntc"}, ComponentError, "shape|lacks"),
+        ({"options": {"width": 3}}, ScenarioError, "options: ntc: .*width"),
+        ({"options": {**SMALL, "slices": [1, 2]}}, ScenarioError, "slices must sum"),
+        ({"train": [{"path": "nowhere/*.tar"}]}, MissingAssetError, "nowhere"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(data, tmp_path, changes, error, message):
+    path = recipe(data, tmp_path / "bad", **changes)
+    with pytest.raises(error, match=message):
+        prepare(load_config(path), path.parent)
+
+
+def test_a_folder_of_something_else_is_refused(data, tmp_path):
+    path = recipe(data, tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "log.csv").write_text("step,loss\n1,2\n")
+    with pytest.raises(RunStateError, match="no checkpoint"):
+        prepare(load_config(path), path.parent)
+    np.savez(tmp_path / "other" / "checkpoint.npz", a=np.zeros(3))
+    with pytest.raises(RunStateError, match="not a checkpoint"):
+        prepare(load_config(path), path.parent)
+    (tmp_path / "other" / "checkpoint.npz").write_bytes(b"PK damaged")
+    with pytest.raises(ComponentError, match="not a readable"):
+        prepare(load_config(path), path.parent)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(data, tmp_path, monkeypatch):
+    path = recipe(data, tmp_path / "full", checkpoint_every=2)
+    run = prepare(load_config(path), path.parent)
+    run.train(until=2)
+    usual = os.fsync
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        RunStateError, match="No space left on device.*the checkpoint before it is whole"
+    ):
+        run.train(until=6)
+    monkeypatch.setattr(os, "fsync", usual)
+    assert not list((tmp_path / "full").glob("*.part"))
+    assert prepare(load_config(path), path.parent).step == 2
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):
+    path = recipe(data, tmp_path / "nan", learning_rate=1e18, warmup=1, clip_norm=1e30)
+    run = prepare(load_config(path), path.parent)
+    with pytest.raises(RunStateError, match="the loss is (nan|inf).*lower learning_rate"):
+        run.train()
+    kept = read_arrays(tmp_path / "nan" / "checkpoint.npz")
+    assert all(np.isfinite(v).all() for n, v in kept.items() if n.startswith("weights/"))
