@@ -19,12 +19,14 @@ import yaml
 from PIL import Image
 
 from linksim.errors import (
+    ComponentError,
     ImageError,
     MissingAssetError,
     RunStateError,
     ScenarioError,
     UnknownNameError,
 )
+from linksim.model.store import read_arrays
 from linksim.seeds import Seed
 from linksim.train.config import DataSource, TrainConfig, load_config
 from linksim.train.data import Mixture, digest, load
@@ -459,7 +461,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        RunStateError, match="No space left on device.*the checkpoint before it is whole"
+        RunStateError, match=r"No space left on device.*the checkpoint before it is whole"
     ):
         run.train(until=6)
     monkeypatch.setattr(os, "fsync", usual)
@@ -470,7 +472,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(data, tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):
     path = recipe(data, tmp_path / "nan", learning_rate=1e18, warmup=1, clip_norm=1e30)
     run = prepare(load_config(path), path.parent)
-    with pytest.raises(RunStateError, match="the loss is (nan|inf).*lower learning_rate"):
+    with pytest.raises(RunStateError, match=r"the loss is (nan|inf).*lower learning_rate"):
         run.train()
     kept = read_arrays(tmp_path / "nan" / "checkpoint.npz")
     assert all(np.isfinite(v).all() for n, v in kept.items() if n.startswith("weights/"))
