@@ -154,7 +154,7 @@ class Busy:
         asked = images.astype(np.float64).std((1, 2, 3)) * 80
         return Demand(grid, np.floor(asked[:, None] * grid).astype(np.int64))
 
-    def encode(self, images, uses, tx):
+    def encode(self, images, uses, tx, *, side_bits=None):
         x = np.zeros((len(images), int(uses.max())), np.complex64)
         for b, count in enumerate(uses):
             x[b, :count] = 1.0
