@@ -68,7 +68,7 @@ class Engine:
         from linksim.model.entropy import RAW_MAX, SCALE_MIN
         from linksim.model.ntc import NtcConfig
 
-        if (network := bundle.card.get("network")) != "ntc":
+        if (network := bundle.card.get("network")) not in ("ntc", "ntc-perceptual"):
             raise ComponentError(
                 f"these weights are of the network {network!r}, the codec needs 'ntc'"
             )

@@ -24,6 +24,7 @@ LABELS = {
     "psnr": "PSNR [dB]",
     "snr_db": "SNR [dB]",
     "lpips": "LPIPS (squeeze)",
+    "lpips_alex": "LPIPS (alex)",
     "k": "channel uses of an embedding",
 }
 LATEST, EARLIER = "#009E73", "0.72"

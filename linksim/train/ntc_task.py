@@ -59,6 +59,11 @@ class NtcTask(Task):
 
     def loss(self, net: NtcNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Mean over images of weight (R [bpp] + lambda MSE)."""
+        value, figures, _, _ = self.terms(net, batch)
+        return value, figures
+
+    def terms(self, net: NtcNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any], Any, Any]:
+        """The loss, its figures, and what it compared: x and x_hat on the 0..255 scale."""
         from keras import ops
 
         x = ops.cast(batch["x"], "float32")
@@ -69,7 +74,7 @@ class NtcTask(Task):
         mse = ops.mean(ops.square(x_hat - x), (1, 2, 3))
         value = ops.mean(batch["weight"] * (rate_u + rate_z + batch["lagrangian"] * mse))
         figures = {"loss": value, "bpp_u": ops.mean(rate_u), "bpp_z": ops.mean(rate_z)}
-        return value, figures | {"mse": ops.mean(mse)}
+        return value, figures | {"mse": ops.mean(mse)}, x, x_hat
 
     def validate(self, net: NtcNet, images: np.ndarray) -> list[dict[str, float]]:
         """Estimated bpp (real rounding) and mean PSNR [dB] of clipped 8-bit pictures at each of ``QUALITIES``."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # The recipe's `model` -> module:Class. A third party's task is named as module:Class in the recipe.
 TASKS = {
     "ntc": "linksim.train.ntc_task:NtcTask",
+    "ntc-perceptual": "linksim.train.ntc_perceptual_task:NtcPerceptualTask",
     "dsc": "linksim.train.dsc_task:DscTask",
     "dsc-prior": "linksim.train.dsc_task:DscPriorTask",
     "ntscc": "linksim.train.ntscc_task:NtsccTask",
