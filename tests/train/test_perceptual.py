@@ -16,8 +16,11 @@ from linksim.train.prepare import prepare
 FROZEN = ["g_a", "h_a", "h_s", "ctx", "gain", "ungain", "gain_z", "ungain_z", "prior"]
 
 
-def perceptual(data, output: Path, adversarial: float = 0.1, **changes) -> Path:  # noqa: F811
-    options = {**SMALL, "perceptual": {"lpips": 1.0, "adversarial": adversarial, "width": 8}}
+def perceptual(data, output: Path, adversarial: float = 1e-3, **changes) -> Path:  # noqa: F811
+    options = {
+        **SMALL,
+        "perceptual": {"lpips": 1.0, "adversarial": adversarial, "critic_rate": 10.0},
+    }
     given = {
         "model": "ntc-perceptual",
         "options": options,
