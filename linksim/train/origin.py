@@ -30,9 +30,9 @@ def load_parts(net: Any, config: TrainConfig, base: Path) -> tuple[frozenset[str
         bundle = _bundle(start.weights, base)
         chosen = _chosen(start, net, bundle, isinstance(config.start_from, str))
         assign(net, bundle.arrays, what=start.weights, only=chosen)
-        parts = {name for name, layer in net.parts.items() if _any(layer, chosen)}
-        filled |= parts
-        cards.append({k: bundle.card[k] for k in KEPT if k in bundle.card} | {"parts": [*parts]})
+        parts = [name for name, layer in net.parts.items() if _any(layer, chosen)]
+        filled.update(parts)
+        cards.append({k: bundle.card[k] for k in KEPT if k in bundle.card} | {"parts": parts})
     return frozenset(filled), cards
 
 
