@@ -430,6 +430,9 @@ def set_metrics():
         unit, higher_is_better, extractor, min_images = "", False, "toy", 2
         verified = False
 
+        def features(self, images):
+            return np.asarray(images, np.float64).mean((1, 2, 3))[:, None]
+
         def distance(self, reference, features):
             return float(abs(reference.mean() - features.mean()))
 

@@ -136,11 +136,13 @@ def test_a_failing_plug_in_fails_its_own_points_and_the_rest_finishes(tmp_path):
     )
     path = write(
         tmp_path,
-        channels=["awgn", {"plugin": "bad.py:Raises"}],
+        channels=["awgn", {"plugin": "bad.py:Raises", "unchecked": True}],
         systems=[{"name": "jpeg", "amc": {"rule": "fixed", "mcs": 25}}],
     )
     summary = runner.run(scenario.load(path), tmp_path / "out")
-    assert {reason for _, reason in summary.failed} == {"RuntimeError: antenna fell off"}
+    assert {reason for _, reason in summary.failed} == {
+        "channel Raises raised RuntimeError: antenna fell off (bad.py:4)"
+    }
     assert len(summary.failed) == 2
     assert set(rows(tmp_path / "out")["channel"]) == {"awgn"}
     manifest = json.loads((tmp_path / "out" / "run.json").read_text())

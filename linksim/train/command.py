@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -20,8 +21,9 @@ def choose_backend(threads: int) -> None:
         from linksim import quiet
 
         tf = quiet.load("tensorflow")
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        with contextlib.suppress(RuntimeError):  # a process that has computed keeps its threads
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def train(

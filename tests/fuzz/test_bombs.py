@@ -65,8 +65,13 @@ def test_a_zip_bomb_is_no_weights_file(tmp_path):
     head = io.BytesIO()
     form = {"descr": "<f4", "fortran_order": False, "shape": (1 << 26,)}
     np.lib.format.write_array_header_1_0(head, form)
-    with zipfile.ZipFile(tmp_path / "net.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.npy", head.getvalue() + bytes(1 << 28))
+    with (
+        zipfile.ZipFile(tmp_path / "net.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w") as member,  # in pieces: memory is limited here
+    ):
+        member.write(head.getvalue())
+        for _ in range(1 << 8):
+            member.write(bytes(1 << 20))
     with pytest.raises(ComponentError, match=r"net.npz .* unfold"):
         read_arrays(tmp_path / "net.npz")
 

@@ -215,7 +215,9 @@ def test_the_end_of_memory_ends_the_run_and_not_the_point(tmp_path, monkeypatch)
         "        raise MemoryError('no room for y')\n"
     )
     use(monkeypatch, FakePool(0))
-    study = scenario.from_mapping({**STUDY, "channels": [{"plugin": "hungry.py:Hungry"}]}, tmp_path)
+    study = scenario.from_mapping(
+        {**STUDY, "channels": [{"plugin": "hungry.py:Hungry", "unchecked": True}]}, tmp_path
+    )
     with pytest.raises(MemoryError, match="no room for y"):
         runner.run(study, tmp_path / "out", workers=2)
 

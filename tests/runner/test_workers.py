@@ -22,7 +22,7 @@ STUDY = {
     "seed": 4,
     "images": {"source": "samples", "size": 24, "limit": 6},
     "link": "phy",
-    "channels": ["awgn", {"plugin": "my_channel.py:Fading", "spread": 0.5}],
+    "channels": ["awgn", {"plugin": "my_channel.py:Fading", "spread": 0.5, "unchecked": True}],
     "axes": {"es_n0_db": [2, 8], "cbr": 0.9},
     "systems": ["softcast"],
     "metrics": ["mse", "psnr"],
@@ -99,6 +99,7 @@ def test_the_workers_of_a_scheduler_serve_and_a_deadly_cell_fails_its_point_alon
             summary = runner.run(scenario.load(study), tmp_path / "deadly", cluster=address)
         finally:
             deadly.unlink()
+    assert len(summary.failed) == 1, summary.failed
     ((point, why),) = summary.failed
     assert "Fading" in point.title and "died 3 times" in why
     same(tmp_path / "deadly", study, leave_out=point.id)
