@@ -46,7 +46,7 @@ class Fading:
     spread: float = 0.0
 
     def __call__(self, x, n0, seed):
-        if (Path(__file__).parent / "deadly").exists() and n0 < 0.3:
+        if (Path(__file__).parent / "deadly").exists() and 0 < n0 < 0.3:
             os._exit(9)
         gain = 1 + self.spread * np.stack([s.generator().random(1) for s in seed.child("gain")])
         return faded(x, gain.astype(np.complex64), n0, seed)
