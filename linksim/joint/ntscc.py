@@ -26,7 +26,6 @@ from linksim import quiet
 from linksim.errors import BudgetError, ComponentError
 from linksim.joint import level_code
 from linksim.joint.profile import MIN_K, allocate, levels_of
-from linksim.model.ntc import STRIDE
 from linksim.types import (
     Decoded,
     Delivered,
@@ -39,6 +38,7 @@ from linksim.types import (
     TxKnowledge,
 )
 
+STRIDE = 16  # pixels of an embedding's side, as in linksim.model.ntc, which would load Keras here
 MAX_PIXELS = 1 << 24  # of a picture that may be declared
 SNR_CLIP_DB = (-20.0, 40.0)
 SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always

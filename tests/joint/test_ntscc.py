@@ -146,6 +146,13 @@ def test_the_transmitter_conditions_on_what_it_believes(weights):
     assert np.abs(low - high).max() > 1e-4
 
 
+def test_embeddings_are_those_of_the_transforms():
+    from linksim.joint import ntscc
+    from linksim.model import ntc
+
+    assert ntscc.STRIDE == ntc.STRIDE
+
+
 def test_too_small_a_budget(weights):
     with pytest.raises(BudgetError, match="needs 48 uses for 48x64, got 47"):
         Ntscc(weights).encode(pictures(), np.full(3, 47), knowledge(3))
