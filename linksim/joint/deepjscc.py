@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from linksim.joint.ntscc import Ntscc, grid
+from linksim.joint.ntscc import Ntscc
 from linksim.types import Decoded, Delivered, Payload, TxKnowledge
 
 
@@ -46,8 +46,3 @@ class DeepJscc:
     def decode(self, delivered: Delivered) -> Decoded:
         """See Joint.decode."""
         return self._coder.decode(delivered)
-
-    def demand(self, images: np.ndarray) -> np.ndarray:
-        """Every picture is worth the same: its embeddings. Returns: [B] float64."""
-        rows, columns = grid(*images.shape[1:3])
-        return np.full(len(images), float(rows * columns))

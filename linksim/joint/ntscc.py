@@ -142,12 +142,6 @@ class Ntscc:
 
         return levels_of(embedding_bits(images, self.rates))
 
-    def demand(self, images: np.ndarray) -> np.ndarray:
-        """What each picture is worth, up to a constant: its estimated bits. Returns: [B] float64."""
-        from linksim.model.rates import embedding_bits
-
-        return embedding_bits(images, self.rates).sum((1, 2))
-
     def decode(self, delivered: Delivered) -> Decoded:
         """See Joint.decode. A lost side block is a lost picture; symbols that are not finite count as not received."""
         batch = len(delivered)
