@@ -38,6 +38,11 @@ from linksim.types import (
 )
 
 POWER_TOLERANCE = 1e-3
+# What the rows say where side information does not cross the channel.
+_PRICING = {
+    "capacity": "side information priced at capacity, never lost",
+    "free": "side information free, never lost",
+}
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,7 @@ class JointSystem:
             ledger,
             (None,) * len(images),
             frame.papr_db(),
+            note=_PRICING.get(self.side),
         )
 
     def _frame(self, payload: Payload, side: Side, left: np.ndarray) -> Frame:

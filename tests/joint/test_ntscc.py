@@ -8,6 +8,7 @@ import pytest
 from linksim import registry
 from linksim.channel.awgn import Awgn, Ideal
 from linksim.errors import BudgetError, ComponentError, MissingAssetError
+from linksim.joint.deepjscc import DeepJscc
 from linksim.joint.ntscc import Ntscc, from_frame, grid, to_frame
 from linksim.seeds import FrameSeeds
 from linksim.types import Delivered, Received, Status, TxKnowledge
@@ -146,6 +147,16 @@ def test_the_transmitter_conditions_on_what_it_believes(weights):
     assert np.abs(low - high).max() > 1e-4
 
 
+def test_deepjscc_is_the_uniform_profile_without_side_information(weights):
+    coder, images = DeepJscc(weights), pictures()
+    payload = coder.encode(images, np.full(3, 200), knowledge(3))
+    assert payload.packets is None and coder.side_bits(48, 64) == 0
+    same = Ntscc(weights, profile="uniform").encode(images, np.full(3, 200), knowledge(3))
+    np.testing.assert_array_equal(payload.symbols.x, same.symbols.x)
+    received = Ideal()(payload.symbols.x, 0.0, FrameSeeds.of(0, 3))
+    assert coder.decode(deliver(payload, received, (48, 64))).status == (Status.OK,) * 3
+
+
 def test_embeddings_are_those_of_the_transforms():
     from linksim.joint import ntscc
     from linksim.model import ntc
@@ -177,6 +188,7 @@ def test_side_information_is_priced_as_declared(weights, side):
     point = LinkPoint("phy", Awgn(), 12.0, 12.0, 0.125)
     outcome = system.simulate(images, point, FrameSeeds.of(0, 3))
     share = outcome.ledger.side_information
+    assert (outcome.note is None) == (side == "coded")
     assert (outcome.ledger.total <= point.uses(64, 64)).all()
     if side == "free":
         assert not share.any()
