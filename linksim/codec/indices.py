@@ -20,7 +20,9 @@ from typing import Literal
 
 import numpy as np
 
-from linksim.codec.fixed_prior import PRECISION, FixedPrior, counts_of
+from linksim.codec.exact import PRECISION, counts_of
+from linksim.codec.fixed_prior import FixedPrior
+from linksim.codec.ranges import range_decoder, shortest
 
 PriorName = Literal["transformer", "order-0", "none"]
 CHECK_BYTES = 1
@@ -144,7 +146,7 @@ class IndexCoder:
         whole = coder.get_compressed().astype(">u4").tobytes()
 
         def decodes(data: bytes) -> bool:
-            decoder = _decoder(data)
+            decoder = range_decoder(data)
             try:
                 if decoder.decode(model.Uniform(total + 1)) != count:
                     return False
@@ -178,7 +180,7 @@ class IndexCoder:
         decoders, counts = [], np.zeros(len(packets), np.int64)
         alive = np.array([len(p) > CHECK_BYTES for p in packets], bool)
         for b, data in enumerate(packets):
-            decoders.append(_decoder(data[CHECK_BYTES:]))
+            decoders.append(range_decoder(data[CHECK_BYTES:]))
             if alive[b]:
                 try:
                     counts[b] = decoders[b].decode(model.Uniform(total + 1))
@@ -317,25 +319,3 @@ def _first(
             rows.append(counts[:take])
         count -= take
     return flat, rows
-
-
-def _decoder(data: bytes):
-    import constriction
-
-    # what was cut off were zeros; two more words keep the coder from running dry
-    padded = data + b"\0" * (-len(data) % 4 + 8)
-    return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
-
-
-def shortest(whole: bytes, decodes: Callable[[bytes], bool], at_least: int) -> bytes:
-    """The shortest bytes that still decode: the coder seals with up to two words, most of which may go.
-
-    Args: at_least: smallest length tried; by luck a stream can be shorter than its information content.
-    """
-    value = int.from_bytes(whole, "big")
-    for length in range(max(at_least, len(whole) - 7, 0), len(whole)):
-        unit = 1 << (8 * (len(whole) - length))
-        for candidate in (value // unit, value // unit + 1):
-            if candidate < 1 << (8 * length) and decodes(candidate.to_bytes(length, "big")):
-                return candidate.to_bytes(length, "big")
-    return whole

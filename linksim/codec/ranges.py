@@ -22,6 +22,29 @@ def groups(index: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     yield from zip(values.tolist(), np.split(order, starts[1:]), strict=True)
 
 
+def range_decoder(data: bytes):
+    """constriction's decoder of bytes that ``shortest`` gave."""
+    import constriction
+
+    # what was cut off were zeros; two more words keep the coder from running dry
+    padded = data + b"\0" * (-len(data) % 4 + 8)
+    return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
+
+
+def shortest(whole: bytes, decodes: Callable[[bytes], bool], at_least: int) -> bytes:
+    """The shortest bytes that still decode: the coder seals with up to two words, most of which may go.
+
+    Args: at_least: smallest length tried; by luck a stream can be shorter than its information content.
+    """
+    value = int.from_bytes(whole, "big")
+    for length in range(max(at_least, len(whole) - 7, 0), len(whole)):
+        unit = 1 << (8 * (len(whole) - length))
+        for candidate in (value // unit, value // unit + 1):
+            if candidate < 1 << (8 * length) and decodes(candidate.to_bytes(length, "big")):
+                return candidate.to_bytes(length, "big")
+    return whole
+
+
 class Writer:
     """Collects symbols; ``finish`` gives the shortest bytes that decode to them."""
 
@@ -55,27 +78,14 @@ class Writer:
           at_least: smallest length tried: by luck a stream can be shorter than its information content.
         """
         whole = self._coder.get_compressed().astype(">u4").tobytes()
-        value = int.from_bytes(whole, "big")
-        first = max(at_least, len(whole) - 7)  # the coder seals with up to two words
-        for length in range(first, len(whole)):
-            unit = 1 << (8 * (len(whole) - length))
-            for candidate in (value // unit, value // unit + 1):
-                if candidate < 1 << (8 * length) and decodes(candidate.to_bytes(length, "big")):
-                    return candidate.to_bytes(length, "big")
-        return whole
+        return shortest(whole, decodes, at_least)
 
 
 class Reader:
     """Reads back what a Writer put, in the same order with the same tables."""
 
     def __init__(self, data: bytes) -> None:
-        import constriction
-
-        # what was cut off were zeros; two more words keep the coder from running dry
-        padded = data + b"\0" * (-len(data) % 4 + 8)
-        self._coder = constriction.stream.queue.RangeDecoder(
-            np.frombuffer(padded, ">u4").astype(np.uint32)
-        )
+        self._coder = range_decoder(data)
 
     def take(self, index: np.ndarray, tables: Sequence[Table]) -> np.ndarray:
         """The next len(index) symbols, int64. Raises Corrupt."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from linksim import quiet
-from linksim.codec import fixed_prior
+from linksim.codec.exact import EXP_ONE, EXP_REACH, PRECISION
 from linksim.codec.fixed_prior import FixedPrior
 from linksim.codec.indices import Band, IndexCoder, bands_of
 from linksim.model.index_grid import PriorConfig
@@ -82,14 +82,14 @@ def test_float_and_exact_prior_agree():
             codes.astype(np.float32), before=before, mode=np.array([1]), stage=s
         )
         wanted = np.asarray(ops.softmax(logits, -1)).reshape(-1, CFG.sizes[s])
-        got = tables[s] / 2.0**fixed_prior.PRECISION
+        got = tables[s] / 2.0**PRECISION
         assert wanted.max() > 4 / CFG.sizes[s], "the tables are not flat"
         assert np.abs(got - wanted).max() < 0.01
         before = (before + exact.expand(index[s][None], s) / 1024).astype(np.float32)
 
 
 def test_no_entry_of_the_exponential_is_near_a_tie():
-    values = fixed_prior.EXP_ONE * np.exp(-np.arange(fixed_prior.EXP_REACH) * 2.0**-10)
+    values = EXP_ONE * np.exp(-np.arange(EXP_REACH) * 2.0**-10)
     assert np.abs(values - np.floor(values) - 0.5).min() > 1e-6
 
 
@@ -99,7 +99,7 @@ def test_step_by_step_gives_the_same_tables_as_all_at_once():
     before = exact.expand(np.stack([indices(b)[0] for b in range(3)]), 0)
     base = exact.base(before, 2, 1, *grids.shape[1:])
     whole = exact.counts(grids, base, 1)
-    assert (whole.sum(-1) == 1 << fixed_prior.PRECISION).all() and whole.min() >= 1
+    assert (whole.sum(-1) == 1 << PRECISION).all() and whole.min() >= 1
     stepper = exact.stepper(base, 3, 1)
     for t in range(whole.shape[1]):
         assert np.array_equal(stepper.next(), whole[:, t]), f"position {t}"
