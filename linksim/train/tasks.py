@@ -17,6 +17,8 @@ TASKS = {
     "ntc-perceptual": "linksim.train.ntc_perceptual_task:NtcPerceptualTask",
     "dsc": "linksim.train.dsc_task:DscTask",
     "dsc-prior": "linksim.train.dsc_task:DscPriorTask",
+    "tokens": "linksim.train.tokens_task:TokensTask",
+    "tokens-perceptual": "linksim.train.tokens_task:TokensPerceptualTask",
     "ntscc": "linksim.train.ntscc_task:NtsccTask",
     "deepjscc": "linksim.train.ntscc_task:NtsccTask",
 }

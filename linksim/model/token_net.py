@@ -1,0 +1,157 @@
+"""Pictures as tokens: a residual vector quantiser between the transforms of NTC.
+
+::
+
+    x --> g_a --> down --> y --> residual quantiser --> S indices at each position
+                                                              |  (some are lost)
+    x_hat <-- g_s <-- + <-- up <-- y_hat = sum of the codes that are there
+                      ^
+                      +-- lost: a learned vector for every stage that is not
+
+Every position of a grid 16 times smaller than the picture has S tokens: indices of a coarse code and of what each code
+before it left over. A decoder that has the first s of them has a picture: one model for all rates, fixed length
+log2(codes) bits a token. y is on the scale of the picture's coefficients under an orthonormal transform, in 0..1, so
+that the quantiser's error is about the picture's.
+
+``there`` says which tokens have arrived: a rate that ends inside a stage and a packet that was lost look alike to g_s,
+which is told the mean number of stages in place of NTC's quality.
+
+Sizes: x [B,H,W,3] in 0..255 with H, W multiples of 16; y, y_hat [B,H/16,W/16,dim]; index, there [B,H/16,W/16,S].
+About 2.2 M parameters.
+
+Source: van den Oord et al. (2017), VQ-VAE; Lee et al. (2022), residual quantisation of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from linksim.model.layers import conv, hat_basis
+from linksim.model.ntc import STRIDE, Analysis, NtcConfig, Synthesis
+from linksim.model.quantiser import ResidualQuantiser
+from linksim.model.token_grid import TokenPriorConfig
+from linksim.model.token_prior import TokenPrior
+
+__all__ = ["STRIDE", "TokenConfig", "TokenNet"]
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """The architecture.
+
+    Args:
+      dim:        d, of y and of the codes.
+      stages:     S.
+      codes:      K, of each stage.
+      view:       quality that g_a is told, in 0..1.
+      transforms: widths of g_a and g_s.
+      prior:      of the masked transformer; None: these weights have none.
+    """
+
+    dim: int = 48
+    stages: int = 8
+    codes: int = 512
+    view: float = 0.4
+    transforms: NtcConfig = field(default_factory=NtcConfig)
+    prior: TokenPriorConfig | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.transforms, Mapping):  # from YAML and JSON
+            object.__setattr__(self, "transforms", NtcConfig(**self.transforms))
+        if isinstance(self.prior, Mapping):
+            object.__setattr__(self, "prior", TokenPriorConfig(**self.prior))
+        for name in ("dim", "stages"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.codes < 2 or self.codes & (self.codes - 1):
+            raise ValueError(f"codes must be a power of two, got {self.codes}")
+        if self.dim > self.transforms.latent:
+            raise ValueError(
+                f"dim must be at most the transforms' latent = {self.transforms.latent}, got {self.dim}"
+            )
+
+    @property
+    def bits(self) -> int:
+        """Of one token at fixed length."""
+        return self.codes.bit_length() - 1
+
+
+class TokenNet(keras.Model):
+    """The tokeniser and, if the weights have one, the prior; ``parts`` are the separable pieces."""
+
+    def __init__(self, cfg: TokenConfig | None = None) -> None:
+        super().__init__(name="tokens")
+        self.cfg = cfg = cfg or TokenConfig()
+        latent = cfg.transforms.latent
+        self.g_a = Analysis(cfg.transforms)
+        self.g_s = Synthesis(cfg.transforms)
+        self.down = conv("down", latent, cfg.dim, 1)
+        self.up = conv("up", cfg.dim, latent, 1)
+        self.lost = conv("lost", cfg.stages, latent, 1, scale=0.0)
+        self.q = ResidualQuantiser("q", cfg.dim, (cfg.codes,) * cfg.stages, (1,) * cfg.stages)
+        self.prior = TokenPrior(cfg.prior, cfg.stages, cfg.codes, cfg.dim) if cfg.prior else None
+        self.built = True
+
+    @property
+    def parts(self) -> dict[str, keras.layers.Layer]:
+        """Name -> layer, in a fixed order."""
+        names = ["g_a", "g_s", "down", "up", "lost", "q"] + ["prior"] * bool(self.cfg.prior)
+        return {name: getattr(self, name) for name in names}
+
+    def books(self) -> list[Any]:
+        """Codebook of each stage, [K, dim]."""
+        return [stage.codebook for stage in self.q.stages]
+
+    def latents(self, x):
+        """x [B,H,W,3] 0..255 -> what g_a says, [B,h,w,latent]."""
+        quality = ops.zeros_like(x[:, 0, 0, 0]) + self.cfg.view
+        return self.g_a(x / 255.0 - 0.5, hat_basis(quality, self.cfg.transforms.anchors))
+
+    def analyse(self, x):
+        """x [B,H,W,3] 0..255 -> y."""
+        return self.down(self.latents(x))
+
+    def encode(self, x):
+        """What the transmitter does: all tokens, [B,h,w,S] int32."""
+        return ops.stack(self.q(self.analyse(x))[3], -1)
+
+    def codes_of(self, index, there):
+        """Sum of the codes that are there. Args: index [B,h,w,S] int, any where there [B,h,w,S] is 0."""
+        y_hat: Any = 0.0
+        for s, book in enumerate(self.books()):
+            code = ops.take(book, ops.maximum(index[..., s], 0), axis=0)
+            y_hat = y_hat + code * there[..., s : s + 1]
+        return y_hat
+
+    def synthesise(self, y_hat, there):
+        """What the receiver does: y_hat, there [B,h,w,S] 0 or 1 -> x_hat 0..255, not clipped."""
+        share = ops.mean(there, (1, 2, 3))
+        phi = hat_basis(share, self.cfg.transforms.anchors)
+        return (self.g_s(self.up(y_hat) + self.lost(1.0 - there), phi) + 0.5) * 255.0
+
+    def call(self, x, there):
+        """Training pass.
+
+        Args:    x [B,H,W,3] float32 0..255; there [B,h,w,S] 0 or 1.
+        Returns: x_hat [B,H,W,3]; y; y_hat without gradient; inputs and indices of the quantiser's stages.
+        """
+        y = self.analyse(x)
+        parts, inputs, _, indices = self.q(y)
+        y_hat = sum(part * there[..., s : s + 1] for s, part in enumerate(parts))
+        return self.synthesise(y_hat, there), y, ops.stop_gradient(y_hat), inputs, indices
+
+
+def there_at(stages: int, level: float, order: np.ndarray) -> np.ndarray:
+    """The first ``level`` tokens of every position, a broken number in the first positions of an order.
+
+    Args:    stages: S; level: in 0..S; order [h, w] int, a permutation of 0..h w - 1.
+    Returns: [h, w, S] float32, 0 or 1.
+    """
+    count = np.floor(level) + (order < round((level - np.floor(level)) * order.size))
+    return (np.arange(stages) < count[..., None]).astype(np.float32)
