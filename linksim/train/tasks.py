@@ -19,6 +19,7 @@ TASKS = {
     "dsc-prior": "linksim.train.dsc_task:DscPriorTask",
     "tokens": "linksim.train.tokens_task:TokensTask",
     "tokens-perceptual": "linksim.train.tokens_task:TokensPerceptualTask",
+    "token-prior": "linksim.train.token_prior_task:TokenPriorTask",
     "ntscc": "linksim.train.ntscc_task:NtsccTask",
     "deepjscc": "linksim.train.ntscc_task:NtsccTask",
 }
