@@ -18,7 +18,7 @@ import numpy as np
 FRACTION = 10  # bits of activations
 WEIGHT_FRACTION = 14
 LIMIT = 2.0**21  # of activations: 2048 in their unit
-WEIGHT_LIMIT = 2.0**17  # of weights: 8
+WEIGHT_LIMIT = 2.0**20  # of weights: 64
 EXP_ONE = 2.0**20  # exp(0) in the table
 EXP_REACH = 14 << FRACTION  # below exp(-14) it is zero
 PRECISION = 20  # bits: the counts of a table sum to 2^20
@@ -39,9 +39,14 @@ def leaky(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, np.floor(x * 0.125 + 0.5))
 
 
-def linear(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | float = 0.0) -> np.ndarray:
-    """x [..., n] 2^-10 @ kernel [n, m] 2^-14 + bias 2^-10."""
-    return clip(np.floor((x @ kernel) * 2.0**-WEIGHT_FRACTION + 0.5) + bias)
+def linear(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | float = 0.0,
+    fraction: int = WEIGHT_FRACTION,
+) -> np.ndarray:
+    """x [..., n] @ kernel [n, m] with so many bits of fraction more than the result, + bias 2^-10."""
+    return clip(np.floor((x @ kernel) * 2.0**-fraction + 0.5) + bias)
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
