@@ -34,6 +34,7 @@ BOOK_FRACTION = 20  # bits of codes: they are small numbers
 BOOK_LIMIT = 2.0**22
 CONTENT, QUERY = 0, 1
 CHUNK = 1 << 22  # most scores of an attention at once
+ROWS = 1024  # tables made at once
 
 
 class FixedTokens:
@@ -197,17 +198,25 @@ class FixedTokens:
         return exponential(logits if temperature == 1.0 else np.floor(logits / temperature + 0.5))
 
     def counts(self, state: np.ndarray, prefix: np.ndarray, stage: int) -> np.ndarray:
-        """Tables for the range coder. See ``weight_of``. Returns: [r,K] int64, rows summing to 2^20."""
-        return counts_of(self.weight_of(state, prefix, stage))
+        """Tables for the range coder. See ``weight_of``. Returns: [r,K] int32, rows summing to 2^20."""
+        found = np.empty((len(state), self.books[stage].shape[0]), np.int32)
+        for a in range(0, len(state), ROWS):
+            part = slice(a, a + ROWS)
+            found[part] = counts_of(self.weight_of(state[part], prefix[part], stage))
+        return found
 
     def bits(
         self, state: np.ndarray, prefix: np.ndarray, stage: int, token: np.ndarray
     ) -> np.ndarray:
         """What tokens [r] cost under these tables, but for the last rounding. Returns: [r] float64."""
-        weight = self.weight_of(state, prefix, stage)
-        free = (1 << PRECISION) - weight.shape[1]
-        mine = np.take_along_axis(weight, token[:, None].astype(np.int64), 1)[:, 0]
-        return PRECISION - np.log2(1.0 + mine * (free / weight.sum(1)))
+        found = np.empty(len(state))
+        for a in range(0, len(state), ROWS):
+            part = slice(a, a + ROWS)
+            weight = self.weight_of(state[part], prefix[part], stage)
+            mine = np.take_along_axis(weight, token[part, None].astype(np.int64), 1)[:, 0]
+            free = (1 << PRECISION) - weight.shape[1]
+            found[part] = PRECISION - np.log2(1.0 + mine * (free / weight.sum(1)))
+        return found
 
     def estimate(self, state: np.ndarray) -> np.ndarray:
         """The mean of y_hat that a state stands for. [..., dim] -> [..., d] float64, exact."""

@@ -70,9 +70,7 @@ class IndexCoder:
         self.fixed, self.prior, self.mode, self.stamp = fixed, prior, mode, stamp
         cfg = fixed.cfg
         self.scales = [max(cfg.strides) // stride for stride in cfg.strides]
-        self.usage = [
-            np.floor(LEARNED_WEIGHT * u / u.sum() * 2.0**16 + 0.5) + 2.0**10 for u in usage
-        ]
+        self.usage = [starting(u) for u in usage]
 
     def grid(self, band: Band, stage: int) -> tuple[int, int]:
         """Rows and columns of a stage's indices in a band."""
@@ -103,7 +101,7 @@ class IndexCoder:
                 part = self.fixed.expand(grid[None], s)
                 before = part if before is None else before + part
             else:
-                adaptive = _Adaptive(self.usage[s], self.prior == "order-0")
+                adaptive = Adaptive(self.usage[s], self.prior == "order-0")
                 rows = []
                 for value in grid.reshape(-1).tolist():
                     rows.append(adaptive.counts())
@@ -246,7 +244,7 @@ class IndexCoder:
                 stepper.put(index[:, t])
             return
         for b in range(batch):
-            adaptive = _Adaptive(self.usage[stage], self.prior == "order-0")
+            adaptive = Adaptive(self.usage[stage], self.prior == "order-0")
             for t in range(int(min(wanted[b], index.shape[1]))):
                 index[b, t] = take(b, adaptive.counts())
                 adaptive.see(int(index[b, t]))
@@ -291,8 +289,16 @@ class IndexCoder:
         return found
 
 
-class _Adaptive:
-    """Order-0 frequencies that follow what they see, or (``learns`` false) equal ones: fixed length."""
+def starting(usage: np.ndarray) -> np.ndarray:
+    """Where an order-0 coder starts. Args: usage [K], how often each code is used. Returns: [K] integers."""
+    return np.floor(LEARNED_WEIGHT * usage / usage.sum() * 2.0**16 + 0.5) + 2.0**10
+
+
+class Adaptive:
+    """Order-0 frequencies that follow what they see, or (``learns`` false) equal ones: fixed length.
+
+    Args: start: of ``starting``; learns.
+    """
 
     def __init__(self, start: np.ndarray, learns: bool) -> None:
         self.learns = learns
@@ -300,9 +306,11 @@ class _Adaptive:
         self._fixed = None if learns else counts_of(self.weight)
 
     def counts(self) -> np.ndarray:
+        """[K] int64, for the range coder."""
         return counts_of(self.weight) if self._fixed is None else self._fixed
 
     def see(self, index: int) -> None:
+        """Learn from an index that was coded."""
         if self.learns:
             self.weight[index] += 2.0**16
 

@@ -1,0 +1,624 @@
+"""Tokens <-> the bodies of packets.
+
+A body holds the tokens of a packet's positions, range coded, and nothing else: round by round, in a round stage by
+stage, in a stage in the order of the layout. The rest is agreed upon (the layout) or stands in the packet's header, the
+check against damage too.
+
+With ``Layout.sent`` the positions themselves are chosen as coding goes: before each packet both ends ask the
+transformer about all positions that are left, and take those whose first token is least certain. Nothing is signalled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from linksim.codec.exact import PRECISION, counts_of
+from linksim.codec.fixed_tokens import FixedTokens, Rounds
+from linksim.codec.indices import Adaptive, PriorName, starting
+from linksim.codec.ranges import range_decoder, shortest
+from linksim.codec.token_layout import Layout, shares, tiles
+
+TOTAL = float(1 << PRECISION)
+AT_ONCE = 8192  # tokens whose tables are made side by side
+
+
+@dataclass(frozen=True)
+class Read:
+    """What became of a picture's packets.
+
+    Args:
+      index:     [rows, columns, S] int16, -1 where nothing is known.
+      decodable: [N] bool: the packet and all that it needs have arrived, and its bytes can be its.
+    """
+
+    index: np.ndarray
+    decodable: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A layout's positions as sequences for the transformer: one for each description in each tile, by round.
+
+    Args: each [n, m], -1 (depth: 0) where a sequence is shorter.
+    """
+
+    position: np.ndarray
+    rounds: np.ndarray
+    packet: np.ndarray
+    depth: np.ndarray
+
+
+@lru_cache(maxsize=256)
+def sequences(layout: Layout) -> Sequences:
+    """Of a layout without a choice of positions."""
+    order = layout.order[layout.depth[layout.order] > 0]
+    order = order[np.argsort(layout.round_of[order], kind="stable")]
+    tile = tiles(layout.rows, layout.columns)[order]
+    group = tile * layout.descriptions + layout.packet_of[order] % layout.descriptions
+    _, row = np.unique(group, return_inverse=True)
+    sizes = np.bincount(row)
+    slot = np.empty(len(order), np.int64)
+    for r in range(len(sizes)):
+        slot[row == r] = np.arange(sizes[r])
+    found = []
+    for values, empty in (
+        (np.arange(layout.positions), -1),
+        (layout.round_of, -1),
+        (layout.packet_of, -1),
+        (layout.depth, 0),
+    ):
+        table = np.full((len(sizes), int(sizes.max())), empty, np.int64)
+        table[row, slot] = values[order]
+        table.setflags(write=False)
+        found.append(table)
+    return Sequences(*found)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Positions that pictures code at once. Args: rows [r] of the sequences; position, body, depth [r, m]."""
+
+    rows: np.ndarray
+    position: np.ndarray
+    body: np.ndarray
+    depth: np.ndarray
+
+
+class TokenCoder:
+    """Tables and bodies of tokens, the same at both ends.
+
+    Args:
+      net:    the transformer in exact arithmetic; None where no prior needs it.
+      usage:  per stage [K], how often each code is used (for order-0).
+      prior:  "transformer", "order-0" (adaptive, from the learned frequencies) or "none" (fixed length).
+    """
+
+    def __init__(
+        self, net: FixedTokens | None, usage: Sequence[np.ndarray], prior: PriorName
+    ) -> None:
+        self.net, self.prior = net, prior
+        self.usage = [starting(u) for u in usage]
+        self.stages, self.codes = len(usage), len(usage[0])
+
+    # ----------------------------------------------------------------------------------------------- bits
+
+    def bits(
+        self,
+        tokens: np.ndarray,
+        layouts: Sequence[Layout],
+        known: dict[Any, np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """What each body costs under its tables.
+
+        Args:
+          tokens:  [B, rows, columns, S].
+          layouts: B of them.
+          known:   costs of sequences that other calls with the same tokens found, and what this one adds.
+        Returns: per picture [N] float64.
+        """
+        if self.prior != "transformer" or any(layout.sent for layout in layouts):
+            found = []
+            for b, layout in enumerate(layouts):
+                cost = np.zeros(layout.packets)
+                for p, symbols, counts in self._coded(tokens[b : b + 1], [layout]):
+                    cost[p] += _information(symbols, counts)
+                found.append(cost)
+            return found
+        known = {} if known is None else known
+        keys, todo = [], []
+        for b, layout in enumerate(layouts):
+            plan = sequences(layout)
+            for r in range(len(plan.position)):
+                key = (b, plan.position[r].tobytes(), plan.depth[r].tobytes())
+                if key not in known:
+                    known[key] = np.zeros(0)  # nobody else does it
+                    todo.append((b, r, key))
+                keys.append((b, r, key))
+        grids: dict[tuple[int, int], list[Any]] = {}
+        for item in todo:
+            layout = layouts[item[0]]
+            grids.setdefault((layout.rows, layout.columns), []).append(item)
+        for grid, items in grids.items():
+            for part in _portions(items, lambda i: int(sequences(layouts[i[0]]).depth[i[1]].sum())):
+                self._costs(tokens, layouts, grid, part, known)
+        found = [np.zeros(layout.packets) for layout in layouts]
+        for b, r, key in keys:
+            packet = sequences(layouts[b]).packet[r]
+            np.add.at(found[b], packet[packet >= 0], known[key])
+        return found
+
+    def _costs(
+        self,
+        tokens: np.ndarray,
+        layouts: Sequence[Layout],
+        grid: tuple[int, int],
+        items: Sequence[tuple[int, int, Any]],
+        known: dict[Any, np.ndarray],
+    ) -> None:
+        """Bits of each position of some sequences, into ``known``."""
+        net = self._transformer()
+        plans = [sequences(layouts[b]) for b, _, _ in items]
+        rows = [r for _, r, _ in items]
+        position = _stack([p.position[r] for p, r in zip(plans, rows, strict=True)], -1)
+        rounds = _stack([p.rounds[r] for p, r in zip(plans, rows, strict=True)], -1)
+        depth = _stack([p.depth[r] for p, r in zip(plans, rows, strict=True)], 0)
+        flat = np.stack([tokens[b].reshape(-1, self.stages) for b, _, _ in items])
+        index = _sent(flat, position, depth)
+        state = net.states(position, rounds, index, grid)
+        cost = np.zeros(position.shape)
+        for s in range(int(depth.max(initial=0))):
+            here = depth > s
+            prefix = net.prefix(index[here], s)
+            cost[here] += net.bits(state[here], prefix, s, index[here][:, s])
+        for i, (_, _, key) in enumerate(items):
+            known[key] = cost[i][position[i] >= 0]
+
+    # ------------------------------------------------------------------------------------------- encoding
+
+    def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[list[bytes]]:
+        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of N."""
+        found: list[list[bytes]] = [[b""] * layout.packets for layout in layouts]
+        for rows in self._batches(layouts):
+            mine = [layouts[b] for b in rows]
+            collected: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+            for body, symbols, counts in self._coded(tokens[rows], mine):
+                collected.setdefault(body, []).append((symbols, counts))
+            most = max(layout.packets for layout in mine)
+            for body, parts in collected.items():
+                symbols, tables = (np.concatenate(p) for p in zip(*parts, strict=True))
+                found[rows[body // most]][body % most] = _write(symbols, tables)
+        return found
+
+    def _coded(
+        self, tokens: np.ndarray, layouts: Sequence[Layout]
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Everything that is coded, body after body or in turns: (body, tokens [q], tables [q, K])."""
+        most = max(layout.packets for layout in layouts)
+        if self.prior == "transformer" and not any(layout.sent for layout in layouts):
+            yield from self._at_once(tokens, layouts, most)
+            return
+        parts: list[tuple[int, np.ndarray, np.ndarray]] = []
+        flat = tokens.reshape(len(tokens), -1, self.stages)
+
+        def given(body: int, counts: np.ndarray, where: tuple[np.ndarray, int]) -> np.ndarray:
+            position, stage = where
+            symbols = flat[body // most, position, stage].astype(np.int64)
+            parts.append((body, symbols, counts))
+            return symbols
+
+        arrived = [np.ones(layout.packets, bool) for layout in layouts]
+        self._walk(layouts, arrived, given)
+        yield from parts
+
+    def _at_once(
+        self, tokens: np.ndarray, layouts: Sequence[Layout], most: int
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """The same from one pass over all tokens."""
+        net = self._transformer()
+        plans = [sequences(layout) for layout in layouts]
+        picture = np.repeat(np.arange(len(layouts)), [len(p.position) for p in plans])
+        position, rounds, packet = (
+            _stack([row for p in plans for row in getattr(p, name)], -1)
+            for name in ("position", "rounds", "packet")
+        )
+        depth = _stack([row for p in plans for row in p.depth], 0)
+        index = _sent(tokens.reshape(len(tokens), -1, self.stages)[picture], position, depth)
+        grid = (layouts[0].rows, layouts[0].columns)
+        state = net.states(position, rounds, index, grid)
+        tables, fields = [], []
+        for s in range(int(depth.max(initial=0))):
+            row, place = np.nonzero(depth > s)
+            mine = index[row, place]
+            tables.append(net.counts(state[row, place], net.prefix(mine, s), s))
+            body = picture[row] * most + packet[row, place]
+            stage = np.full(len(row), s)
+            fields.append(np.stack([place, row, stage, rounds[row, place], body, mine[:, s]]))
+        if not tables:
+            return
+        everything = np.concatenate(fields, 1)
+        order = np.lexsort(everything[:5])
+        counts = np.concatenate(tables)[order]
+        bodies, symbols = everything[4, order], everything[5, order]
+        for a, b in _runs(bodies):
+            yield int(bodies[a]), symbols[a:b], counts[a:b]
+
+    # ------------------------------------------------------------------------------------------- decoding
+
+    def unpack(
+        self, bodies: Sequence[Sequence[bytes | None]], layouts: Sequence[Layout]
+    ) -> list[Read]:
+        """Tokens of what arrived. Never raises on any bytes.
+
+        Args:    bodies: of each picture N, None where a packet is lost (too few: the rest is lost); B layouts.
+        Returns: B Reads.
+        """
+        found: list[Read | None] = [None] * len(layouts)
+        for rows in self._batches(layouts):
+            mine = [layouts[b] for b in rows]
+            for b, read in zip(rows, self._unpack([bodies[b] for b in rows], mine), strict=True):
+                found[b] = read
+        return [read for read in found if read is not None]
+
+    def _unpack(
+        self, bodies: Sequence[Sequence[bytes | None]], layouts: Sequence[Layout]
+    ) -> list[Read]:
+        import constriction
+
+        family = constriction.stream.model.Categorical(perfect=False)
+        most = max(layout.packets for layout in layouts)
+        decoders: dict[int, Any] = {}
+        spent: dict[int, float] = {}
+        good = []
+        for b, layout in enumerate(layouts):
+            row = list(bodies[b][: layout.packets])
+            row += [None] * (layout.packets - len(row))
+            good.append(layout.decodable(np.array([data is not None for data in row])))
+            for p in np.flatnonzero(good[b]):
+                decoders[b * most + int(p)] = range_decoder(row[p] or b"")
+                spent[b * most + int(p)] = 0.0
+        broken: set[int] = set()
+
+        def take(body: int, counts: np.ndarray, _: Any) -> np.ndarray:
+            if body not in broken:
+                try:
+                    symbols = decoders[body].decode(family, counts / TOTAL).astype(np.int64)
+                    spent[body] += _information(symbols, counts)
+                    return symbols
+                except (AssertionError, ValueError):
+                    broken.add(body)
+            return np.zeros(len(counts), np.int64)
+
+        index = self._walk(layouts, good, take)
+        found = []
+        for b, layout in enumerate(layouts):
+            fine = good[b].copy()
+            for p in np.flatnonzero(fine):
+                body = b * most + int(p)
+                # no encoder writes more bytes than the tokens need, nor many fewer
+                slack = 8 * len(bodies[b][p] or b"") - spent[body]
+                fine[p] = body not in broken and -16 <= slack <= 16
+            fine = layout.decodable(fine)
+            bad = good[b] & ~fine
+            if bad.any():  # once more without them: they have misled those that follow
+                kept = [data if fine[p] else None for p, data in enumerate(bodies[b][: len(fine)])]
+                found += self._unpack([kept], [layout])
+                continue
+            shape = (layout.rows, layout.columns, self.stages)
+            found.append(Read(index[b].reshape(shape).astype(np.int16), fine))
+        return found
+
+    # -------------------------------------------------------------------------------------------- walking
+
+    def _transformer(self) -> FixedTokens:
+        if self.net is None:
+            raise ValueError("these weights have no prior; choose prior: order-0 or none")
+        return self.net
+
+    def _batches(self, layouts: Sequence[Layout]) -> Iterator[list[int]]:
+        """Pictures of equal grids, few enough at once."""
+        grids: dict[tuple[int, int, bool], list[int]] = {}
+        for b, layout in enumerate(layouts):
+            if layout.stages > self.stages:
+                raise ValueError(
+                    f"these weights have {self.stages} stages, the layout asks for {layout.stages}"
+                )
+            if layout.sent and self.prior != "transformer":
+                raise ValueError(
+                    f"a choice of positions needs prior: transformer, got {self.prior!r}"
+                )
+            grids.setdefault((layout.rows, layout.columns, bool(layout.sent)), []).append(b)
+        for rows in grids.values():
+            yield from _portions(rows, lambda b: layouts[b].tokens)
+
+    def _walk(self, layouts: Sequence[Layout], good: Sequence[np.ndarray], take: Any) -> np.ndarray:
+        """Go through everything that is coded, in the order of coding.
+
+        Args:
+          layouts: of equal grids.
+          good:    per picture [N] bool, packets to go through.
+          take:    (body, tables [q, K], (positions [q], stage)) -> tokens [q]; body is picture * most packets + packet.
+        Returns: [B, positions, S] int64, -1 where nothing was coded.
+        """
+        if self.prior != "transformer":
+            return self._order_0(layouts, good, take)
+        net = self._transformer()
+        grid = (layouts[0].rows, layouts[0].columns)
+        index = np.full((len(layouts), grid[0] * grid[1], self.stages), -1, np.int64)
+        choosing = bool(layouts[0].sent)
+        walk = _Chosen(layouts, good, net) if choosing else _Planned(layouts, good, net)
+        for step in walk.steps():
+            state = walk.rounds.ask(step.rows, step.position)
+            here = np.full((*step.position.shape, self.stages), -1, np.int64)
+            prefix = np.broadcast_to(net.prefix(here[:1, :1], 0), state.shape)
+            for s in range(int(step.depth.max(initial=0))):
+                row, place = np.nonzero(step.depth > s)
+                order = np.lexsort((place, row, step.body[row, place]))
+                row, place = row[order], place[order]
+                counts = net.counts(state[row, place], prefix[row, place], s)
+                body = step.body[row, place]
+                for a, b in _runs(body):
+                    where = (step.position[row[a:b], place[a:b]], s)
+                    here[row[a:b], place[a:b], s] = take(int(body[a]), counts[a:b], where)
+                if s + 1 < int(step.depth.max()):
+                    prefix = net.prefix(here, s + 1)
+            picture = np.broadcast_to(walk.picture[step.rows][:, None], step.position.shape)
+            there = step.position >= 0
+            index[picture[there], step.position[there]] = here[there]
+            walk.tell(step, here)
+        return index
+
+    def _order_0(
+        self, layouts: Sequence[Layout], good: Sequence[np.ndarray], take: Any
+    ) -> np.ndarray:
+        most = max(layout.packets for layout in layouts)
+        index = np.full((len(layouts), layouts[0].positions, self.stages), -1, np.int64)
+        flat = np.full(self.codes, (1 << PRECISION) // self.codes, np.int64)
+        if (1 << PRECISION) % self.codes:
+            flat = counts_of(np.ones(self.codes))
+        for b, layout in enumerate(layouts):
+            for d in range(layout.descriptions):
+                adaptive = [Adaptive(u, self.prior == "order-0") for u in self.usage]
+                for p in range(d, layout.packets, layout.descriptions):
+                    if not good[b][p]:
+                        break
+                    for position, s in _in_packet(layout, p):
+                        body, where = b * most + p, (np.array([position]), s)
+                        counts = flat if self.prior == "none" else adaptive[s].counts()
+                        token = int(take(body, counts[None], where)[0])
+                        adaptive[s].see(token)
+                        index[b, position, s] = token
+        return index
+
+
+class _Planned:
+    """The steps of layouts that say beforehand which position is coded when."""
+
+    def __init__(
+        self, layouts: Sequence[Layout], good: Sequence[np.ndarray], net: FixedTokens
+    ) -> None:
+        plans = [sequences(layout) for layout in layouts]
+        most = max(layout.packets for layout in layouts)
+        self.picture = np.repeat(np.arange(len(layouts)), [len(p.position) for p in plans])
+        position, self._rounds, packet = (
+            _stack([row for p in plans for row in getattr(p, name)], -1)
+            for name in ("position", "rounds", "packet")
+        )
+        self._depth = _stack([row for p in plans for row in p.depth], 0)
+        usable = np.zeros((len(layouts), most), bool)
+        for b, row in enumerate(good):
+            usable[b, : len(row)] = row
+        fine = (position >= 0) & usable[self.picture[:, None], np.maximum(packet, 0)]
+        self._position = np.where(fine, position, -1)
+        self._rounds = np.where(fine, self._rounds, -1)
+        self._body = self.picture[:, None] * most + packet
+        self._last = self._rounds.max(1, initial=-1)
+        self.rounds = Rounds(
+            net, len(position), position.shape[1], (layouts[0].rows, layouts[0].columns)
+        )
+
+    def steps(self) -> Iterator[_Step]:
+        """One for each round."""
+        for g in range(int(self._last.max(initial=-1)) + 1):
+            here = self._rounds == g
+            rows = np.flatnonzero(here.any(1))
+            if not len(rows):
+                continue
+            here = here[rows]
+            width = int(here.sum(1).max())
+            first = np.argsort(~here, axis=1, kind="stable")[:, :width]
+            there = np.take_along_axis(here, first, 1)
+            position, body, depth = (
+                np.where(there, np.take_along_axis(table[rows], first, 1), empty)
+                for table, empty in ((self._position, -1), (self._body, -1), (self._depth, 0))
+            )
+            self._now = g
+            yield _Step(rows, position, body, depth)
+
+    def tell(self, step: _Step, index: np.ndarray) -> None:
+        """The tokens [r, m, S] of a step."""
+        more = self._last[step.rows] > self._now
+        if more.any():
+            self.rounds.tell(step.rows[more], step.position[more], index[more])
+
+
+class _Chosen:
+    """The steps of layouts whose positions the transformer chooses, packet by packet."""
+
+    def __init__(
+        self, layouts: Sequence[Layout], good: Sequence[np.ndarray], net: FixedTokens
+    ) -> None:
+        self.layouts, self.good, self.net = layouts, good, net
+        first = layouts[0]
+        tile = tiles(first.rows, first.columns)
+        self._tiles = [np.flatnonzero(tile == t) for t in range(int(tile.max()) + 1)]
+        count = len(self._tiles)
+        self.picture = np.repeat(np.arange(len(layouts)), count)
+        room = max(map(len, self._tiles))
+        self.rounds = Rounds(net, len(layouts) * count, room, (first.rows, first.columns))
+        self._left = np.ones((len(layouts), first.positions), bool)
+        self._most = max(layout.packets for layout in layouts)
+
+    def steps(self) -> Iterator[_Step]:
+        """One for each round of each packet."""
+        done = np.zeros(len(self.layouts), np.int64)
+        for p in range(self._most):
+            alive = [b for b, row in enumerate(self.good) if p < len(row) and row[p]]
+            chosen = self._choose(alive, p)
+            steps = [self.layouts[b].steps(len(c)) for b, c in zip(alive, chosen, strict=True)]
+            for r in range(max((int(s.max(initial=0)) for s in steps), default=-1) + 1):
+                yield self._step(alive, chosen, steps, done, p, r)
+            for b, c in zip(alive, chosen, strict=True):
+                done[b] += len(c)
+
+    def _choose(self, pictures: Sequence[int], packet: int) -> list[np.ndarray]:
+        """Positions of a packet of each picture, the least certain first."""
+        if not pictures:
+            return []
+        tile_count = len(self._tiles)
+        rows = np.array([b * tile_count + t for b in pictures for t in range(tile_count)])
+        left = [part[self._left[b][part]] for b in pictures for part in self._tiles]
+        position = _stack(left, -1)
+        state = self.rounds.ask(rows, position)
+        there = position >= 0
+        counts = self.net.counts(
+            state[there], self.net.prefix(np.full((int(there.sum()), self.net.stages), -1), 0), 0
+        ).astype(np.float64)
+        certain = np.full(self._left.shape, np.inf)
+        picture = np.broadcast_to(self.picture[rows][:, None], position.shape)
+        # sums of squares of integers: exact, so that both ends see the same order
+        certain[picture[there], position[there]] = (counts * counts).sum(1)
+        found = []
+        for b in pictures:
+            layout = self.layouts[b]
+            wanted = int((shares(layout.sent, layout.packets) == packet).sum())
+            chosen = _apart(certain[b], wanted, layout.columns)
+            self._left[b, chosen] = False
+            found.append(chosen)
+        return found
+
+    def _step(
+        self,
+        pictures: Sequence[int],
+        chosen: Sequence[np.ndarray],
+        steps: Sequence[np.ndarray],
+        done: np.ndarray,
+        packet: int,
+        number: int,
+    ) -> _Step:
+        rows, position, body, depth = [], [], [], []
+        for b, mine, step in zip(pictures, chosen, steps, strict=True):
+            layout = self.layouts[b]
+            whole, extra = divmod(layout.tokens, layout.sent)
+            deep = whole + (done[b] + np.arange(len(mine)) < extra)
+            for t, part in enumerate(self._tiles):
+                here = (step == number) & np.isin(mine, part)
+                if here.any():
+                    rows.append(b * len(self._tiles) + t)
+                    position.append(mine[here])
+                    depth.append(deep[here])
+                    body.append(np.full(int(here.sum()), b * self._most + packet))
+        return _Step(np.array(rows), _stack(position, -1), _stack(body, -1), _stack(depth, 0))
+
+    def tell(self, step: _Step, index: np.ndarray) -> None:
+        """The tokens [r, m, S] of a step."""
+        self.rounds.tell(step.rows, step.position, index)
+
+
+def _apart(certain: np.ndarray, count: int, columns: int) -> np.ndarray:
+    """The ``count`` least certain positions, none beside another one as long as there are others."""
+    order = np.argsort(certain, kind="stable")
+    order = order[np.isfinite(certain[order])]
+    free = np.ones(len(certain), bool)
+    y, x = np.divmod(np.arange(len(certain)), columns)
+    chosen: list[int] = []
+    late: list[int] = []
+    for p in order.tolist():
+        if len(chosen) == count:
+            break
+        if free[p]:
+            chosen.append(p)
+            free[(abs(y - y[p]) <= 1) & (abs(x - x[p]) <= 1)] = False
+        else:
+            late.append(p)
+    return np.array((chosen + late)[:count], np.int64)
+
+
+@lru_cache(maxsize=256)
+def _in_packet_of(layout: Layout) -> tuple[tuple[tuple[int, int], ...], ...]:
+    plan = sequences(layout)
+    found: list[list[tuple[int, int, int, int, int]]] = [[] for _ in range(layout.packets)]
+    for r, k in zip(*np.nonzero(plan.position >= 0), strict=True):
+        for s in range(int(plan.depth[r, k])):
+            entry = (int(plan.rounds[r, k]), s, int(r), int(k), int(plan.position[r, k]))
+            found[int(plan.packet[r, k])].append(entry)
+    return tuple(tuple((e[4], e[1]) for e in sorted(entries)) for entries in found)
+
+
+def _in_packet(layout: Layout, packet: int) -> tuple[tuple[int, int], ...]:
+    """(position, stage) of a packet's tokens in the order of coding."""
+    return _in_packet_of(layout)[packet]
+
+
+def _stack(rows: Sequence[np.ndarray], empty: int) -> np.ndarray:
+    """Rows of several lengths as [n, m] int64."""
+    found = np.full((len(rows), max((len(r) for r in rows), default=0)), empty, np.int64)
+    for i, row in enumerate(rows):
+        found[i, : len(row)] = row
+    return found
+
+
+def _sent(flat: np.ndarray, position: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Tokens [n,m,S] at positions [n,m] of flat [n,positions,S]; -1 from ``depth`` on."""
+    index = flat[np.arange(len(flat))[:, None], np.maximum(position, 0)].astype(np.int64)
+    return np.where(np.arange(flat.shape[2]) < depth[..., None], index, -1)
+
+
+def _portions(items: Sequence[Any], size: Callable[[Any], int]) -> Iterator[list[Any]]:
+    """Cut a list so that sizes sum to at most AT_ONCE (or a part has one item)."""
+    part: list[Any] = []
+    total = 0
+    for item in items:
+        if part and total + size(item) > AT_ONCE:
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += size(item)
+    if part:
+        yield part
+
+
+def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Start and end of each run of equal values."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    yield from zip([0, *edges.tolist()], [*edges.tolist(), len(values)], strict=True)
+
+
+def _information(symbols: np.ndarray, counts: np.ndarray) -> float:
+    """Bits of tokens [q] under tables [q, K]."""
+    mine = np.take_along_axis(counts, symbols[:, None], 1)
+    return float(PRECISION * len(symbols) - np.log2(mine).sum())
+
+
+def _write(symbols: np.ndarray, counts: np.ndarray) -> bytes:
+    """Range-coded tokens [q] under tables [q, K]."""
+    import constriction
+
+    family = constriction.stream.model.Categorical(perfect=False)
+    share = counts / TOTAL
+    coder = constriction.stream.queue.RangeEncoder()
+    coder.encode(symbols.astype(np.int32), family, share)
+
+    def decodes(data: bytes) -> bool:
+        try:
+            return np.array_equal(range_decoder(data).decode(family, share), symbols)
+        except (AssertionError, ValueError):
+            return False
+
+    least = math.floor(_information(symbols, counts) / 8) - 1
+    return shortest(coder.get_compressed().astype(">u4").tobytes(), decodes, max(least, 0))
