@@ -370,11 +370,14 @@ def export(
         typer.Option(metavar="FOLDER", help="By default the shipped weights.", show_default=False),
     ] = None,
     history: Annotated[str, typer.Option(help="A remark for the model card.")] = "",
+    bits: Annotated[
+        int, typer.Option(help="Kernels are rounded to their RMS / 2^BITS; 0: not at all.")
+    ] = 7,
 ) -> None:
     """Write float16 weights and a model card from the last checkpoint of a training run; print their path."""
     from linksim.train.command import export as write
 
-    print(write(recipe, name, to, history))
+    print(write(recipe, name, to, history, bits))
 
 
 @app.command(short_help="Measure speed and memory beside references.")

@@ -41,6 +41,7 @@ from linksim.types import (
 STRIDE = 16  # pixels of an embedding's side, as in linksim.model.ntc, which would load Keras here
 MAX_PIXELS = 1 << 24  # of a picture that may be declared
 SNR_CLIP_DB = (-20.0, 40.0)
+NETWORKS = ("ntscc", "ntscc-perceptual", "deepjscc")  # whose weights fit
 SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always
 _BATCH = 32  # pictures that go through the network together
 
@@ -252,9 +253,9 @@ class _Machine:
         from linksim.model.store import assign, load_bundle
 
         bundle = load_bundle(weights)
-        if (network := bundle.card.get("network")) not in ("ntscc", "deepjscc"):
+        if (network := bundle.card.get("network")) not in NETWORKS:
             raise ComponentError(
-                f"weights {weights!r} are of the network {network!r}, ntscc needs 'ntscc'"
+                f"weights {weights!r} are of the network {network!r}, ntscc needs one of {NETWORKS}"
             )
         self.bundle = bundle
         self.net = NtsccNet(NtsccConfig(**bundle.card["architecture"]))

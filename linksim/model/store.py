@@ -21,6 +21,9 @@ LIMIT = 8 << 20  # bytes of a weights file
 _UNFOLDING = (
     32  # how much larger than its file an archive's content may be; weights hardly compress
 )
+_CHAIN = 4  # files that may take parts from each other, one from the next
+KERNELS = ("/kernel", "/matrix")  # ends of the paths of what is large in a network
+MOST_BITS = 12
 
 
 class HasParts(Protocol):
@@ -30,6 +33,11 @@ class HasParts(Protocol):
     def parts(self) -> Mapping[str, Any]:
         """Name -> Keras layer."""
         ...
+
+
+def belongs(path: str, name: str) -> bool:
+    """Whether a variable's path lies under a name: ``g_a.block8.0.conv0/kernel`` under g_a, g_a.block8, not g."""
+    return path == name or path.startswith((f"{name}.", f"{name}/"))
 
 
 def variables(net: HasParts) -> dict[str, Any]:
@@ -77,13 +85,18 @@ def assign(
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress: bool) -> None:
-    """Write an .npz atomically: a kill leaves the old file or the new one."""
+    """Write an .npz atomically: a kill leaves the old file or the new one. compress: by bzip2, best on weights."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            (np.savez_compressed if compress else np.savez)(file, **arrays)  # type: ignore[arg-type]
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, value in arrays.items():
+                    info = zipfile.ZipInfo(f"{name}.npy")
+                    info.compress_type = zipfile.ZIP_BZIP2 if compress else zipfile.ZIP_STORED
+                    with archive.open(info, "w", force_zip64=True) as entry:
+                        np.lib.format.write_array(entry, np.asanyarray(value), allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -130,7 +143,7 @@ class Bundle:
 
     Args:
       card:   what it is, how it was made and what it reaches (``linksim.train.export`` writes it).
-      arrays: weights by path, float32 values of float16 precision.
+      arrays: weights by path, float32 values of float16 precision; those that it shares with other files are there too.
     """
 
     card: Mapping[str, Any]
@@ -138,33 +151,61 @@ class Bundle:
 
     @property
     def digest(self) -> bytes:
-        """First bytes of the weights' SHA-256: what tells one model from another."""
-        return bytes.fromhex(self.card["sha256"])[:8]
+        """First bytes of a SHA-256: what tells one model from another, the files it shares parts with included."""
+        digests = [self.card["sha256"], *(s["sha256"] for s in self.card.get("shared", ()))]
+        if len(digests) == 1:
+            return bytes.fromhex(digests[0])[:8]
+        return hashlib.sha256(bytes.fromhex("".join(digests))).digest()[:8]
 
 
-def half(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """float16 copies. Raises ComponentError where a value does not fit."""
+def half(arrays: Mapping[str, np.ndarray], bits: int | None = None) -> dict[str, np.ndarray]:
+    """float16 copies.
+
+    Args:   bits: kernels are rounded to multiples of a power of two, about their RMS / 2^bits, which compresses;
+            biases, tables and scales stay as they are. None: nothing is rounded beyond float16.
+    Raises: ComponentError where a value does not fit. ValueError: bits outside 1..12.
+    """
+    if bits is not None and not 1 <= bits <= MOST_BITS:
+        raise ValueError(f"bits must be 1..{MOST_BITS}, got {bits}")
+    small = {}
     with np.errstate(over="ignore"):
-        small = {name: value.astype(np.float16) for name, value in arrays.items()}
+        for name, value in arrays.items():
+            rounds = bits is not None and name.endswith(KERNELS)
+            small[name] = (_rounded(value, bits) if rounds else value).astype(np.float16)
     for name, value in small.items():
         if not np.isfinite(value).all():
             raise ComponentError(f"{name} has values that float16 cannot hold; nothing was written")
     return small
 
 
+def _rounded(value: np.ndarray, bits: int | None) -> np.ndarray:
+    assert bits is not None
+    rms = float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) if value.size else 0.0
+    if not 0 < rms < np.inf:
+        return value
+    step = 2.0 ** np.floor(np.log2(rms) - bits + 0.5)
+    return np.rint(np.asarray(value, np.float64) / step) * step
+
+
 def write_bundle(
-    path: Path, arrays: Mapping[str, np.ndarray], card: Mapping[str, Any]
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    card: Mapping[str, Any],
+    bits: int | None = None,
 ) -> dict[str, Any]:
     """Write weights as float16 .npz with their card beside them.
 
     Args:
       path:   of the .npz; the card is the .json of the same name.
-      arrays: weights by path.
-      card:   facts; ``sha256``, ``parameters`` and ``bytes`` are added.
+      arrays: weights by path, those of the file itself.
+      card:   facts; ``sha256``, ``parameters``, ``bytes`` and ``rounding_bits`` are added. ``shared`` lists what the
+              network takes from other files: ``weights`` (their name), ``sha256``, ``parts`` (names or paths) and
+              ``parameters``.
+      bits:   see ``half``.
     Returns: the card as written.
     Raises: ComponentError: not finite in float16, or above the limit of a shipped file.
     """
-    small = half(arrays)
+    small = half(arrays, bits)
     write_arrays(path, small, compress=True)
     data = path.read_bytes()
     if len(data) > LIMIT:
@@ -173,6 +214,7 @@ def write_bundle(
         **card,
         "parameters": int(sum(v.size for v in small.values())),
         "bytes": len(data),
+        "rounding_bits": bits,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     path.with_suffix(".json").write_text(json.dumps(full, indent=1) + "\n")
@@ -180,11 +222,15 @@ def write_bundle(
 
 
 def load_bundle(name: str) -> Bundle:
-    """Load exported weights and check their digest.
+    """Load exported weights and check their digest, and that of every file that they share parts with.
 
     Args: name: of shipped weights ("ntc"), or a path to an exported .npz with its .json card beside it.
     Raises: MissingAssetError, ComponentError: with one clear line.
     """
+    return _load(name, _CHAIN)
+
+
+def _load(name: str, chain: int) -> Bundle:
     path = Path(name) if name.endswith(".npz") else SHIPPED / f"{name}.npz"
     card_path = path.with_suffix(".json")
     if not card_path.is_file():
@@ -196,7 +242,33 @@ def load_bundle(name: str) -> Bundle:
     try:
         card = json.loads(card_path.read_text())
         digest = str(card["sha256"])
+        shared = [(str(s["weights"]), str(s["sha256"]), list(s["parts"])) for s in _shared(card)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ComponentError(f"{card_path.name} is not a model card ({error!r})") from error
-    arrays = read_arrays(path, sha256=digest)
-    return Bundle(card, {k: v.astype(np.float32) for k, v in arrays.items()})
+    own = {k: v.astype(np.float32) for k, v in read_arrays(path, sha256=digest).items()}
+    arrays: dict[str, np.ndarray] = {}
+    for weights, expected, parts in shared:
+        if not chain:
+            raise ComponentError(f"{card_path.name}: more than {_CHAIN} files share parts in a row")
+        base = _load(beside(path.parent, weights), chain - 1)
+        if base.card["sha256"] != expected:
+            raise ComponentError(
+                f"{path.name} takes {', '.join(map(str, parts[:4]))} from {weights} of SHA-256 {expected[:12]}..., "
+                f"what is there has {base.card['sha256'][:12]}...: export {path.stem} again, or reinstall linksim"
+            )
+        arrays |= {
+            key: value
+            for key, value in base.arrays.items()
+            if any(belongs(key, str(part)) for part in parts)
+        }
+    return Bundle(card, arrays | own)
+
+
+def _shared(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(card.get("shared", ()))
+
+
+def beside(folder: Path, weights: str) -> str:
+    """Where a file that shares parts is found: in the same folder, else among the shipped weights."""
+    path = folder / f"{weights}.npz"
+    return str(path) if path.is_file() else weights

@@ -59,18 +59,23 @@ def train(
     return output
 
 
-def export(recipe: Path, name: str, target: Path | None = None, history: str = "") -> Path:
-    """Export a run's last checkpoint, see ``linksim.train.export``. Args: target: folder; the shipped weights without.
+def export(
+    recipe: Path, name: str, target: Path | None = None, history: str = "", bits: int = 7
+) -> Path:
+    """Export a run's last checkpoint, see ``linksim.train.export``.
 
-    Raises: ScenarioError: a name that is not one of a file.
+    Args:   target: folder; the shipped weights without. bits: how finely kernels are rounded; 0: as float16.
+    Raises: ScenarioError: a name that is not one of a file, bits outside 0..12.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ScenarioError(
             f"must be lower-case letters, digits and hyphens, got {name!r}", key="--name"
         )
+    if not 0 <= bits <= 12:
+        raise ScenarioError(f"must be 0 (float16 as it is) or 1..12, got {bits}", key="--bits")
     config = load_config(recipe)
     choose_backend(os.cpu_count() or 1)
     from linksim.model.store import SHIPPED
     from linksim.train.export import export as write
 
-    return write(config, recipe.parent, name, target or SHIPPED, history)
+    return write(config, recipe.parent, name, target or SHIPPED, history, bits or None)

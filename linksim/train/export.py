@@ -1,16 +1,31 @@
-"""Export: float16 weights of a run's last checkpoint, with a model card."""
+"""Export: float16 weights of a run's last checkpoint, with a model card.
+
+What a recipe froze is not written again: the card says which file it comes from. A perceptual decoder of NTSCC is the
+file of its ``g_s``, and names ``ntscc`` for the rest.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from linksim.errors import MissingAssetError
-from linksim.model.store import assign, read_arrays, variables, write_bundle
+import numpy as np
+
+from linksim.errors import ComponentError, MissingAssetError, ScenarioError
+from linksim.model.store import (
+    assign,
+    belongs,
+    beside,
+    load_bundle,
+    read_arrays,
+    variables,
+    write_bundle,
+)
 from linksim.train.config import TrainConfig
 from linksim.train.loop import CHECKPOINT, VALIDATION, check_digest
-from linksim.train.origin import history_of
+from linksim.train.origin import history_of, sources
 from linksim.train.session import by_device, read_sessions
 
 PRIVATE = (
@@ -40,7 +55,14 @@ def _number(text: str) -> Any:
         return text
 
 
-def export(config: TrainConfig, base: Path, name: str, target: Path, history: str = "") -> Path:
+def export(
+    config: TrainConfig,
+    base: Path,
+    name: str,
+    target: Path,
+    history: str = "",
+    bits: int | None = None,
+) -> Path:
     """Write ``target/name.npz`` and ``name.json`` from a run's last checkpoint (its moving average).
 
     Args:
@@ -49,6 +71,7 @@ def export(config: TrainConfig, base: Path, name: str, target: Path, history: st
       name:   of the weights.
       target: folder to write to.
       history: a remark on what went before this run; what it started from is told without.
+      bits:   how finely kernels are rounded, see ``linksim.model.store.half``.
     Returns: the path of the weights.
     Raises: MissingAssetError: no checkpoint. RunStateError: it is another run's. ComponentError: too large, or not
       finite.
@@ -67,8 +90,11 @@ def export(config: TrainConfig, base: Path, name: str, target: Path, history: st
     assign(net, arrays, what=checkpoint.name)
     kept = task.exported(net)
     arrays = {path: arrays[path] for path in variables(kept)}
-    step, seconds = int(state["step"]), float(state["seconds"])
     origin = origin_of(state)
+    shared = shared_parts(config, base, kept, arrays, origin, target, name)
+    elsewhere = [part for entry in shared for part in entry["parts"]]
+    arrays = {k: v for k, v in arrays.items() if not any(belongs(k, part) for part in elsewhere)}
+    step, seconds = int(state["step"]), float(state["seconds"])
     recipe = {k: v for k, v in asdict(config).items() if k not in PRIVATE}
     card = {
         "name": name,
@@ -87,10 +113,76 @@ def export(config: TrainConfig, base: Path, name: str, target: Path, history: st
         "validation_note": task.validation_note,
         "licence": config.licence or NO_LICENCE,
     }
+    if shared:
+        card["shared"] = shared
     path = target / f"{name}.npz"
-    write_bundle(path, arrays, card)
-    write_bundle(path, arrays, card | {"golden": type(task).golden(path)})
+    write_bundle(path, arrays, card, bits)
+    write_bundle(path, arrays, card | {"golden": type(task).golden(path)}, bits)
     return path
+
+
+def shared_parts(
+    config: TrainConfig,
+    base: Path,
+    net: Any,
+    arrays: Mapping[str, np.ndarray],
+    origin: Sequence[Mapping[str, Any]],
+    target: Path,
+    name: str,
+) -> list[dict[str, Any]]:
+    """What a network takes from other files: what the recipe froze at weights that lie in ``target`` or are shipped.
+
+    Args:    net: what is exported; arrays: its variables by path; origin: cards of what the run started
+             from; name: of the new file.
+    Returns: entries of the card's ``shared``; everything frozen that is not found as it was is exported once more.
+    Raises:  ComponentError: a frozen variable has moved.
+    """
+    entries: list[dict[str, Any]] = []
+    if not config.freeze:
+        return entries
+    frozen = {path for path in arrays if any(belongs(path, part) for part in config.freeze)}
+    try:
+        used = sources(net, config, base)
+    except (MissingAssetError, ComponentError, ScenarioError):
+        return entries
+    digests = [card.get("sha256") for card in origin]
+    # where several fill a variable, the last one counts
+    for (start, bundle, chosen), expected in reversed(list(zip(used, digests, strict=True))):
+        own = frozen & set(chosen)
+        frozen -= own
+        found = Path(start.weights).stem
+        if not own or found == name or not _lies_there(target, found, expected):
+            continue
+        for path in sorted(own):
+            if not np.allclose(bundle.arrays[path], arrays[path], rtol=1e-3, atol=1e-6):
+                raise ComponentError(f"the recipe freezes {path}, yet it is not that of {found}")
+        entries.append(
+            {
+                "weights": found,
+                "sha256": bundle.card["sha256"],
+                "parts": _names(net, own),
+                "parameters": int(sum(arrays[path].size for path in own)),
+            }
+        )
+    return entries[::-1]
+
+
+def _lies_there(target: Path, weights: str, sha256: str | None) -> bool:
+    try:
+        found = load_bundle(beside(target, weights))
+    except (MissingAssetError, ComponentError):
+        return False
+    return found.card["sha256"] == sha256
+
+
+def _names(net: Any, paths: set[str]) -> list[str]:
+    """Parts that lie wholly in ``paths`` by their names, the other variables by their paths."""
+    names: list[str] = []
+    for part, layer in net.parts.items():
+        own = [w.path for w in layer.weights]
+        inside = [path for path in own if path in paths]
+        names += [part] if len(inside) == len(own) else inside
+    return names
 
 
 def origin_of(state: dict[str, Any]) -> list[dict[str, Any]]:

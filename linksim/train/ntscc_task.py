@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class NtsccTask(Task):
       transmitter does not know). The other arguments are those of ``Task``.
     """
 
-    figure_axes = ("snr_db", "psnr")
+    figure_axes: ClassVar[tuple[str, ...]] = ("snr_db", "psnr", "k")
 
     def option(self, name: str, default: Any) -> Any:
         """One of the recipe's options."""
@@ -117,6 +117,13 @@ class NtsccTask(Task):
 
     def loss(self, net: NtsccNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Mean over images of log(MSE + 1): its gradient is that of the mean PSNR, so no SNR outweighs the others."""
+        value, figures, _, _ = self.terms(net, batch)
+        return value, figures
+
+    def terms(
+        self, net: NtsccNet, batch: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any], Any, Any]:
+        """The loss, its figures, and what it compared: x and x_hat on the 0..255 scale."""
         from keras import ops
 
         x = batch["x"]
@@ -124,24 +131,36 @@ class NtsccTask(Task):
         mse = ops.mean(ops.square(x_hat - x), (1, 2, 3))
         value = ops.mean(ops.log(mse + MSE_FLOOR))
         psnr = 10 * (np.log10(255.0**2) - ops.mean(ops.log(mse)) / np.log(10.0))
-        return value, {"loss": value, "psnr": psnr, "mse": ops.mean(mse)}
+        return value, {"loss": value, "psnr": psnr, "mse": ops.mean(mse)}, x, x_hat
 
     def validate(self, net: NtsccNet, images: np.ndarray) -> list[dict[str, float]]:
         """Mean PSNR [dB] of clipped 8-bit pictures over AWGN, uniform profile, at each (k, SNR) of ``VALIDATION``."""
-        rows = []
+        return [
+            {
+                "k": k,
+                "snr_db": snr_db,
+                **self.figures(images, self.received(net, images, k, snr_db)),
+            }
+            for k, snr_db in VALIDATION
+        ]
+
+    def figures(self, images: np.ndarray, received: np.ndarray) -> dict[str, float]:
+        """What validation says of pictures as they were received. Args: both [N, H, W, 3] uint8."""
+        error = received.astype(np.float64) - images
+        return {"psnr": float(np.mean(10 * np.log10(255**2 / np.mean(error**2, (1, 2, 3)))))}
+
+    def received(self, net: NtsccNet, images: np.ndarray, k: float, snr_db: float) -> np.ndarray:
+        """Pictures behind AWGN, uniform profile. Args: images [N, H, W, 3] uint8. Returns: like them."""
         height, width = images.shape[1] // STRIDE, images.shape[2] // STRIDE
-        for k, snr_db in VALIDATION:
-            psnr = []
-            for start in range(0, len(images), 32):
-                x = np.asarray(images[start : start + 32], np.float32)
-                rng = self.seed.child("validation", start).generator()
-                noise = rng.standard_normal((len(x), height, width, net.cfg.symbols), np.float32)
-                snr = np.full(len(x), snr_db, np.float32)
-                maps = np.full((len(x), height, width), k, np.float32)
-                x_hat = np.clip(np.rint(np.asarray(net(x, snr, snr, maps, noise))), 0, 255)
-                psnr.append(10 * np.log10(255**2 / np.mean((x_hat - x) ** 2, (1, 2, 3))))
-            rows.append({"k": k, "snr_db": snr_db, "psnr": float(np.concatenate(psnr).mean())})
-        return rows
+        shown = []
+        for start in range(0, len(images), 32):
+            x = np.asarray(images[start : start + 32], np.float32)
+            rng = self.seed.child("validation", start).generator()
+            noise = rng.standard_normal((len(x), height, width, net.cfg.symbols), np.float32)
+            snr = np.full(len(x), snr_db, np.float32)
+            maps = np.full((len(x), height, width), k, np.float32)
+            shown.append(np.clip(np.rint(np.asarray(net(x, snr, snr, maps, noise))), 0, 255))
+        return np.concatenate(shown).astype(np.uint8)
 
     @property
     def validation_note(self) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from linksim.errors import ComponentError, ScenarioError
-from linksim.model.store import Bundle, assign, load_bundle, read_arrays, variables
+from linksim.model.store import Bundle, assign, belongs, load_bundle, read_arrays, variables
 from linksim.train.config import StartFrom, TrainConfig
-from linksim.train.turn import belongs, check_names
+from linksim.train.turn import check_names
 
 KEPT = ("name", "network", "sha256", "steps", "images_seen", "hours", "device", "history")
 
@@ -26,14 +26,22 @@ def load_parts(net: Any, config: TrainConfig, base: Path) -> tuple[frozenset[str
     """
     filled: set[str] = set()
     cards = []
-    for start in config.starts:
-        bundle = _bundle(start.weights, base)
-        chosen = _chosen(start, net, bundle, isinstance(config.start_from, str))
+    for start, bundle, chosen in sources(net, config, base):
         assign(net, bundle.arrays, what=start.weights, only=chosen)
         parts = [name for name, layer in net.parts.items() if _any(layer, chosen)]
         filled.update(parts)
         cards.append({k: bundle.card[k] for k in KEPT if k in bundle.card} | {"parts": parts})
     return frozenset(filled), cards
+
+
+def sources(net: Any, config: TrainConfig, base: Path) -> list[tuple[StartFrom, Bundle, list[str]]]:
+    """What ``start_from`` names: each entry, its weights, and the variables that it fills. Raises: see load_parts."""
+    found = []
+    for start in config.starts:
+        bundle = _bundle(start.weights, base)
+        chosen = _chosen(start, net, bundle, isinstance(config.start_from, str))
+        found.append((start, bundle, chosen))
+    return found
 
 
 def _bundle(weights: str, base: Path) -> Bundle:

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from linksim.errors import RunStateError, ScenarioError
-from linksim.model.store import variables
+from linksim.model.store import belongs, variables
 from linksim.train.config import TrainConfig
-from linksim.train.turn import Turn, belongs, check_names
+from linksim.train.turn import Turn, check_names
 
 
 class Stepper(Protocol):

@@ -21,6 +21,7 @@ TASKS = {
     "tokens-perceptual": "linksim.train.tokens_task:TokensPerceptualTask",
     "token-prior": "linksim.train.token_prior_task:TokenPriorTask",
     "ntscc": "linksim.train.ntscc_task:NtsccTask",
+    "ntscc-perceptual": "linksim.train.ntscc_perceptual_task:NtsccPerceptualTask",
     "deepjscc": "linksim.train.ntscc_task:NtsccTask",
 }
 

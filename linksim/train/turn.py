@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from linksim.errors import ScenarioError
+from linksim.model.store import belongs
 
 Loss = Callable[[Any, Mapping[str, Any]], tuple[Any, dict[str, Any]]]
 
@@ -28,11 +29,6 @@ class Turn:
     name: str = ""
     rate: float = 1.0
     adam: tuple[float, float] = (0.9, 0.999)
-
-
-def belongs(path: str, name: str) -> bool:
-    """Whether a variable's path lies under a name: ``g_a.block8.0.conv0/kernel`` under g_a, g_a.block8, not g."""
-    return path == name or path.startswith((f"{name}.", f"{name}/"))
 
 
 def check_names(names: Iterable[str], paths: Iterable[str], key: str) -> None:

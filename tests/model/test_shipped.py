@@ -53,7 +53,8 @@ def test_golden_outputs_see_a_change(name, tmp_path):
 def test_the_card_says_what_the_weights_are(name):
     about, bundle = card(name), load_bundle(name)
     assert about["name"] == name and about["bytes"] < LIMIT
-    assert about["parameters"] == sum(v.size for v in bundle.arrays.values())
+    elsewhere = sum(entry["parameters"] for entry in about.get("shared", ()))
+    assert about["parameters"] + elsewhere == sum(v.size for v in bundle.arrays.values())
     for key in ("data", "recipe", "command", "hours", "device", "steps", "validation", "licence"):
         assert about[key], key
     assert all(len(entry["sha256"]) == 64 for entry in about["data"])

@@ -73,6 +73,74 @@ def test_export_leaves_the_critic_behind(assets, data, tmp_path):  # noqa: F811
     assert "perceptual" not in bundle.card["architecture"]
 
 
+@pytest.fixture
+def joint(tmp_path) -> Path:
+    """A small NTSCC with random weights, exported. Its validation is not of this world."""
+    import keras
+
+    from linksim.model.ntscc import NtsccConfig, NtsccNet
+    from linksim.model.store import gather, write_bundle
+
+    keras.utils.set_random_seed(0)
+    net = NtsccNet(NtsccConfig(**JOINT))
+    card = {"name": "joint", "network": "ntscc", "architecture": JOINT, "history": []}
+    write_bundle(tmp_path / "joint.npz", gather(net), card)
+    return tmp_path / "joint.npz"
+
+
+TRANSFORMS = {k: SMALL[k] for k in SMALL if k not in ("hyper", "hyper_out", "side", "context")}
+JOINT = {"transforms": TRANSFORMS, "width": 16, "heads": 2, "hidden": 16, "window": 4}
+JOINT |= {"blocks_e": 1, "blocks_d": 1, "symbols": 96}
+
+
+@pytest.mark.assets
+def test_a_perceptual_decoder_of_ntscc_is_the_file_of_what_moved(assets, data, joint, tmp_path):  # noqa: F811
+    from linksim.joint.ntscc import machine
+    from linksim.model.store import load_bundle, read_arrays, write_bundle
+    from linksim.train.export import export
+
+    path = recipe(
+        data,
+        tmp_path / "run",
+        model="ntscc-perceptual",
+        options={
+            "network": JOINT,
+            "k": [8, 24],
+            "uniform": 1.0,
+            "perceptual": {"lpips": 2.0, "adversarial": 0.05},
+        },
+        start_from=[{"weights": "joint.npz"}],
+        freeze=["g_a", "f_e", "f_d"],
+        **{"steps": 1, "log_every": 1, "validate_every": 1000, "warmup": 1},
+    )
+    run = prepare(load_config(path), tmp_path)
+    run.train()
+    assert {"loss", "lpips", "fooled", "critic", "mse"} <= set(log(tmp_path / "run")[0])
+    figures = run.task.figures(run.images, run.task.received(run.net, run.images, 16, 6.0))
+    assert 0 < figures["lpips_alex"] < 1.5 and 5 < figures["psnr"] < 40
+
+    seen = export(load_config(path), tmp_path, "seen", tmp_path, bits=7)
+    own, bundle, whole = read_arrays(seen), load_bundle(str(seen)), load_bundle(str(joint)).arrays
+    assert {name.split(".")[0] for name in own} == {"g_s"}
+    (shared,) = bundle.card["shared"]
+    assert (shared["weights"], shared["parts"]) == ("joint", ["g_a", "f_e", "f_d"])
+    assert bundle.card["parameters"] + shared["parameters"] == sum(v.size for v in whole.values())
+    assert set(bundle.arrays) == set(whole)
+    assert any((bundle.arrays[name] != whole[name]).any() for name in own)
+    assert all((bundle.arrays[name] == whole[name]).all() for name in set(whole) - set(own))
+    # transmitters agree, receivers do not
+    x, snr, k = np.full((1, 64, 64, 3), 90.0), np.array([6.0]), np.full((1, 4, 4), 16)
+    one, two = (machine(str(p)) for p in (joint, seen))
+    sent = one.encode(x, snr, k)
+    assert np.array_equal(sent, two.encode(x, snr, k))
+    met = np.full((1, 4, 4), 6.0)
+    assert not np.array_equal(one.decode(sent, met, k), two.decode(sent, met, k))
+    # where the other file is not what the run started from, nothing is left out
+    write_bundle(joint, whole, {"name": "joint", "network": "ntscc", "architecture": JOINT}, 3)
+    later = export(load_config(path), tmp_path, "whole", tmp_path)
+    assert set(read_arrays(later)) == set(whole) and "shared" not in load_bundle(str(later)).card
+
+
 def test_spectral_norms_are_one():
     from linksim.model.critic import SpectralConv
 
