@@ -1,12 +1,11 @@
 """A ladder of operating points per image: encode once, then every budget is a lookup.
 
     image --digest--> ladder: (scale, quality) -> packet, MSE        on disk, and in a small memory cache
-    budget -----------------> the rung with the least MSE among those that fit
+    budget --search-> the rungs that decide about it, bisected towards the largest that fits -> the best of them
 
-A ladder is keyed by the image's content and size, the codec, its parameters and its encoder's version. ``full`` ladders
-hold every rung once an image has been seen, so that a sweep over other SNRs or budgets does no source encoding.
-``lazy`` ones are filled by bisection with the rungs that the budgets at hand ask for: several times faster for a few
-budgets on large pictures, but other budgets encode again.
+A ladder is keyed by the image's content and size, the codec, its parameters and its encoder's version. It holds the
+rungs that budgets have asked for so far. Which rung a budget gets follows from the image and the budget alone, never
+from what the ladder happens to hold: the search asks for the same rungs in the same order every time (see ``_search``).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from functools import cache
@@ -35,12 +34,14 @@ from linksim.types import Decoded, Delivered, Packet, Packets, Status
 FORMAT = 1  # of packets and colour conversion: raise it when either changes, and old ladders are left alone
 _CHUNK = 16  # images in one run of an encoder
 _SAVE_EVERY = 5.0  # seconds of encoding that a kill may cost
-_GRID = 3  # steps between the rungs that a lazy ladder's distortion() interpolates
+# Rungs on both sides of the last that fits at which a search looks too: sizes and MSE of neighbours are not always in
+# order. With two the best of all rungs is found for 999 of 1,000 budgets (tests/baselines/test_ladder_search.py).
+_NEIGHBOURS = 2
 
 Coded = tuple[bytes, int]  # payload, note for the header
-Rank = Callable[[Rung], tuple[float, int]]
 
 _ladders = Lru(16 << 20)
+_prepared = Lru(2 << 20)
 _pictures = Lru(8 << 20)
 _count_lock = threading.Lock()
 _count = 0
@@ -76,11 +77,12 @@ class LadderCodec(ABC):
     are the parameters. A picture is one packet: a counted header (see ``baselines.header``) and the payload.
 
     Args:
-      ladder: "full" or "lazy" (see the module's text). They may pick different rungs: "full" knows every rung's MSE,
-              "lazy" takes the largest full-size picture that fits and downscales below it.
+      ladder: when rungs are coded; what is sent is the same. "auto": with the first picture at a CBR all that any MCS
+              may ask for there, so that a sweep over other SNRs does no source coding. "lazy": only what the budget at
+              hand asks for; least work for few points. "full": every rung when a picture is first seen.
     """
 
-    ladder: Literal["full", "lazy"] = "full"
+    ladder: Literal["auto", "full", "lazy"] = "auto"
 
     codec: ClassVar[str]
     revision: ClassVar[int] = (
@@ -121,22 +123,34 @@ class LadderCodec(ABC):
         """See Codec.encode. Raises ImageError if images are not [B, H, W, 3] uint8."""
         _check(images)
         budgets = [int(bits) // 8 for bits in np.broadcast_to(budget_bits, len(images))]
-        keys = self._keys(images)
-        picked = (self._pick_lazily if self.ladder == "lazy" else self._pick)(images, keys, budgets)
+        cases = list(zip(self._keys(images), budgets, strict=True))
+        found = self._searched(images, cases)
         return Packets(
-            tuple((Packet(rung.data, rung.header_bytes),) if rung else () for rung in picked)
+            tuple(
+                (Packet(rung.data, rung.header_bytes),) if rung else ()
+                for rung in map(found.__getitem__, cases)
+            )
         )
 
     def distortion(self, images: np.ndarray, budget_bits: np.ndarray) -> np.ndarray:
-        """See Codec.distortion.
-
-        Exact on a full ladder. A lazy one measures every third rung and interpolates log MSE over log bytes.
-        """
+        """See Codec.distortion: exact, of the picture that ``encode`` sends."""
         _check(images)
-        keys, budgets = self._keys(images), np.asarray(budget_bits) // 8
-        ladders = self._filled(images, keys, self._grid() if self.ladder == "lazy" else self._all())
-        curve = self._interpolated if self.ladder == "lazy" else _exact
-        return np.stack([curve(ladders[key], budgets) for key in keys])
+        keys, budgets = self._keys(images), [int(bits) // 8 for bits in budget_bits]
+        found = self._searched(images, [(key, budget) for key in keys for budget in budgets])
+        errors = {case: rung.mse if rung else np.inf for case, rung in found.items()}
+        return np.array([[errors[key, budget] for budget in budgets] for key in keys])
+
+    def prepare(self, images: np.ndarray, budget_bits: np.ndarray) -> None:
+        """See Preparing.prepare: codes what these budgets ask for, unless ``ladder`` is lazy."""
+        _check(images)
+        if self.ladder == "lazy":
+            return
+        budgets = sorted({int(bits) // 8 for bits in budget_bits})
+        keys = [k for k in self._keys(images) if _prepared.get((k, *budgets)) is None]
+        if keys:
+            self._searched(images, [(key, budget) for key in keys for budget in budgets])
+        for key in keys:
+            _prepared.put((key, *budgets), True, 200 + 40 * len(budgets))
 
     def quality_levels(self) -> tuple[int, ...]:
         """See Levelled.quality_levels: a tier for each size at which pictures are coded, the full size last."""
@@ -151,8 +165,8 @@ class LadderCodec(ABC):
             (scale, q) for scale, qs in sorted(self.qualities().items(), reverse=True) for q in qs
         ]
         keys = self._keys(images)
-        wanted = [rungs[level]] if self.ladder == "lazy" else self._all()
-        ladders = self._filled(images, keys, wanted)
+        wanted = self._all() if self.ladder == "full" else [rungs[level]]
+        ladders = self._with(images, keys, {key: wanted for key in keys})
         found = [ladders[key][rungs[level]] for key in keys]
         return Packets(tuple((Packet(rung.data, rung.header_bytes),) for rung in found))
 
@@ -232,36 +246,29 @@ class LadderCodec(ABC):
     def _all(self) -> list[RungKey]:
         return [(scale, q) for scale, qs in self.qualities().items() for q in qs]
 
-    def _grid(self) -> list[RungKey]:
-        return [
-            (scale, q)
-            for scale, qs in self.qualities().items()
-            for q in dict.fromkeys((*qs[::_GRID], qs[-1]))
-        ]
-
-    def _filled(
-        self, images: np.ndarray, keys: Sequence[str], rungs: Iterable[RungKey]
-    ) -> dict[str, Rungs]:
-        """Ladders that hold at least ``rungs``, by key."""
-        wanted = list(rungs)
-        return self._with(images, keys, {key: wanted for key in keys})
-
     def _with(
         self, images: np.ndarray, keys: Sequence[str], wanted: dict[str, list[RungKey]]
     ) -> dict[str, Rungs]:
         """Ladders by key, each with the rungs wanted of it; what is missing is encoded and saved."""
-        of = dict(zip(keys, images, strict=True))
         ladders = {key: self._open(key, wanted[key]) for key in wanted}
+        self._fill(dict(zip(keys, images, strict=True)), ladders, wanted)
+        return ladders
+
+    def _fill(
+        self,
+        images: dict[str, np.ndarray],
+        ladders: dict[str, Rungs],
+        wanted: dict[str, list[RungKey]],
+    ) -> None:
         missing: dict[RungKey, list[str]] = {}
         for key, rungs in wanted.items():
             for rung in rungs:
                 if rung not in ladders[key]:
                     missing.setdefault(rung, []).append(key)
         if missing:
-            self._build(of, ladders, missing)
-        return ladders
+            self._build(images, ladders, missing)
 
-    def _open(self, key: str, wanted: list[RungKey]) -> Rungs:
+    def _open(self, key: str, wanted: Iterable[RungKey] = ()) -> Rungs:
         held = _ladders.get(key)
         if held is None or any(rung not in held for rung in wanted):
             held = {**store.load(self.codec, key), **(held or {})}
@@ -327,81 +334,75 @@ class LadderCodec(ABC):
 
     # ---------------------------------------------------------------------------------------------- picking
 
-    def _pick(self, images: np.ndarray, keys: list[str], budgets: list[int]) -> list[Rung | None]:
-        ladders = self._filled(images, keys, self._all())
-        return [
-            min(
-                (r for r in ladders[key].values() if len(r.data) <= budget), key=_rank, default=None
-            )
-            for key, budget in zip(keys, budgets, strict=True)
-        ]
+    def _searched(
+        self, images: np.ndarray, cases: Iterable[tuple[str, int]]
+    ) -> dict[tuple[str, int], Rung | None]:
+        """The rung of each (ladder's key, budget in bytes), None where nothing fits; codes what is missing for that.
 
-    def _pick_lazily(
-        self, images: np.ndarray, keys: list[str], budgets: list[int]
-    ) -> list[Rung | None]:
-        """Bisect every (image, budget) at once, so that one run of the encoder serves many images."""
-        found: dict[tuple[str, int], Rung | None] = {}
-        searches = {
-            (key, budget): self._bisect(budget) for key, budget in zip(keys, budgets, strict=True)
-        }
-        asks = {case: next(search) for case, search in searches.items()}
-        while asks:
-            wanted: dict[str, list[RungKey]] = {}
-            for (key, _), rung in asks.items():
-                wanted.setdefault(key, []).append(rung)
-            ladders = self._with(
-                images, keys, {k: list(dict.fromkeys(v)) for k, v in wanted.items()}
-            )
-            answers, asks = asks, {}
-            for case, rung in answers.items():
-                try:
-                    asks[case] = searches[case].send(ladders[case[0]][rung])
-                except StopIteration as done:
-                    found[case] = done.value
-        return [found[case] for case in zip(keys, budgets, strict=True)]
-
-    def _bisect(self, budget: int) -> Generator[RungKey, Rung, Rung | None]:
-        """The largest rung within budget bytes, payload growing along each tier; asks for the rungs it needs.
-
-        Its path depends on the image and the budget alone, never on what happens to be cached.
+        All searches go on side by side, so that one run of the encoder serves many images.
         """
-        for scale, qualities in self.qualities().items():
-            best = yield scale, qualities[0]
-            if len(best.data) > budget:
+        of = dict(zip(self._keys(images), images, strict=True))
+        every = self._all() if self.ladder == "full" else []
+        cases = dict.fromkeys(cases)
+        ladders = {key: self._open(key, every) for key in dict.fromkeys(key for key, _ in cases)}
+        self._fill(of, ladders, {key: every for key in ladders})
+        found: dict[tuple[str, int], Rung | None] = {}
+        reread: set[str] = set()
+        while True:
+            wanted: dict[str, dict[RungKey, None]] = {}
+            for case in [case for case in cases if case not in found]:
+                best, missing = self._search(ladders[case[0]], case[1])
+                if missing:
+                    wanted.setdefault(case[0], {}).update(dict.fromkeys(missing))
+                else:
+                    found[case] = best
+            if not wanted:
+                return found
+            fresh = [key for key in wanted if key not in reread]
+            reread.update(fresh)
+            for key in fresh:  # another process may have filled it
+                ladders[key] = self._open(key, wanted[key])
+            self._fill(of, ladders, {key: list(rungs) for key, rungs in wanted.items()})
+
+    def _search(self, rungs: Rungs, budget: int) -> tuple[Rung | None, list[RungKey]]:
+        """The best picture within a budget [bytes], or which rungs have to be coded before that can be said.
+
+        Each tier is bisected towards the largest rung that fits; its neighbours are looked at too. A tier of smaller
+        pictures is searched only where its best one is better than what the tiers before it gave. The least MSE among
+        the rungs asked for on the way that fit wins, then the smaller packet. Where along every tier sizes grow and
+        MSE falls, that is the best of all rungs. Else it may miss one, but it is the same one whatever the ladder holds
+        beside: what is asked for depends on the image and the budget alone.
+        """
+        tiers = list(self.qualities().items())
+        tops = [(scale, qualities[-1]) for scale, qualities in tiers[1:]]
+        best: Rung | None = None
+        for number, (scale, qualities) in enumerate(tiers):
+            if number and best is not None and best.mse <= rungs[tops[number - 1]].mse:
                 continue
-            low, high = 0, len(qualities)
+            low, high = -1, len(qualities)
             while high - low > 1:
                 middle = (low + high) // 2
-                rung = yield scale, qualities[middle]
+                rung = rungs.get((scale, qualities[middle]))
+                if rung is None:
+                    return None, [k for k in [(scale, qualities[middle]), *tops] if k not in rungs]
                 if len(rung.data) <= budget:
-                    low, best = middle, rung
+                    low, best = middle, _better(best, rung)
                 else:
                     high = middle
-            return best
-        return None
-
-    def _interpolated(self, rungs: Rungs, budgets: np.ndarray) -> np.ndarray:
-        """Expected MSE at each budget from the rungs of the grid. Args: budgets [M] bytes. Returns: [M]."""
-        grid = self._grid()
-        mse = np.full(len(budgets), np.inf)
-        for scale in self.qualities():  # the first tier with a picture that fits
-            tier = [rungs[k] for k in grid if k[0] == scale]
-            size = np.maximum.accumulate([len(r.data) for r in tier])
-            log_mse = np.log([max(r.mse, 1e-3) for r in tier])
-            here = ~np.isfinite(mse) & (budgets >= size[0])
-            mse[here] = np.exp(np.interp(np.log(budgets[here]), np.log(size), log_mse))
-        return mse
+            near = qualities[max(0, low - _NEIGHBOURS) : high + 1 + _NEIGHBOURS]
+            missing = [k for k in [*((scale, q) for q in near), *tops] if k not in rungs]
+            if missing:
+                return None, missing
+            for quality in near:
+                if len(rungs[scale, quality].data) <= budget:
+                    best = _better(best, rungs[scale, quality])
+        return best, []
 
 
-def _rank(rung: Rung) -> tuple[float, int]:
-    return rung.mse, len(rung.data)
-
-
-def _exact(rungs: Rungs, budgets: np.ndarray) -> np.ndarray:
-    """Least MSE within each budget. Args: budgets [M] bytes. Returns: [M], inf where nothing fits."""
-    size = np.array([len(r.data) for r in rungs.values()])
-    mse = np.array([r.mse for r in rungs.values()])
-    return np.where(size[None] <= budgets[:, None], mse[None], np.inf).min(axis=1)
+def _better(one: Rung | None, other: Rung) -> Rung:
+    if one is None or (other.mse, len(other.data)) < (one.mse, len(one.data)):
+        return other
+    return one
 
 
 def _size(rungs: Rungs) -> int:

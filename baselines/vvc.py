@@ -24,7 +24,7 @@ _SLICES = {7, 8}  # IDR_W_RADL, IDR_N_LP
 _SPS, _PPS = 15, 16
 _DROP = {14, 20, 23, 24}  # VPS, access unit delimiter, SEI
 _IDR_N_LP = 8
-_SMALLEST_PAYLOAD = 10  # bytes, of a flat picture at the highest QP
+_SMALLEST_PAYLOAD = 9  # bytes, of a flat picture
 
 
 @dataclass(frozen=True)

@@ -412,6 +412,18 @@ class Joint(Protocol):
 
 
 @runtime_checkable
+class Preparing(Protocol):
+    """What a codec offers beside ``Codec`` that keeps what it has coded, for other points and other runs."""
+
+    def prepare(self, images: np.ndarray, budget_bits: np.ndarray) -> None:
+        """Told before a batch is coded which budgets the point's schemes have, whatever the SNR.
+
+        Args: images [B, H, W, 3] uint8; budget_bits [M] int64.
+        """
+        ...
+
+
+@runtime_checkable
 class Levelled(Protocol):
     """What a codec offers beside ``Codec`` where one quality setting can serve a whole set (``budget: mean``)."""
 

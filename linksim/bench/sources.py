@@ -6,6 +6,7 @@ has no ladder; it is measured by the picture, against itself one picture at a ti
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from types import SimpleNamespace
@@ -31,6 +32,8 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
     for name in registry.entries("codecs"):
         try:
             codec = registry.create("codecs", {"name": name, **_FASTER.get(name, {})})
+            if hasattr(codec, "qualities"):
+                codec = dataclasses.replace(codec, ladder="full")
             codec.min_bits(size, size)
         except (ComponentError, MissingAssetError):
             continue

@@ -47,6 +47,7 @@ class Ends:
       decode:     rows [R] and what arrived of them -> pictures.
       distortion: budgets [M] bits -> [B, M] MSE at the transmitter (see Codec.distortion).
       packets:    how many packets an image is sent in.
+      prepare:    budgets [M] bits of all schemes of the point, before one is chosen (see Preparing.prepare).
     """
 
     images: np.ndarray
@@ -54,6 +55,7 @@ class Ends:
     decode: Callable[[np.ndarray, Delivered], Decoded]
     distortion: Callable[[np.ndarray], np.ndarray]
     packets: int = 1
+    prepare: Callable[[np.ndarray], None] = lambda budgets: None
 
 
 @dataclass(frozen=True)
@@ -165,11 +167,12 @@ class Carrier:
         uses = point.uses(*images.shape[1:3])
         tx = csi.knowledge(point, uses, seeds)
         rule, _, options = self._options(uses, tx)
-        if rule == "genie":
-            return self._simulate_genie(ends, point, seeds, uses, options)
         budgets = np.array(
             [framing.capacity_bits(o.plan.info_bits, ends.packets) for o in options], np.int64
         )
+        ends.prepare(budgets)
+        if rule == "genie":
+            return self._simulate_genie(ends, point, seeds, uses, options)
         if rule == "fixed":
             choice = np.zeros(len(images), np.int64)
         elif rule == "target":
@@ -324,6 +327,7 @@ class Carrier:
         budgets = np.array(
             [framing.capacity_bits(o.plan.info_bits, ends.packets) for o in options], np.int64
         )
+        ends.prepare(budgets)
         if rule == "expected-distortion":
             failed = np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
             residual = np.array([o.residual for o in options])

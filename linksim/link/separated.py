@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from linksim.link.separated_set import SeparatedSet
 from linksim.link.set_budget import levelled
 from linksim.link.system import Frames, LinkPoint, OperatingPoint, Outcome
 from linksim.seeds import FrameSeeds
-from linksim.types import Codec
+from linksim.types import Codec, Preparing
 
 
 @dataclass(frozen=True)
@@ -103,4 +103,6 @@ class Separated:
             lambda _, delivered: self._decoder.decode(delivered),
             lambda budgets: self._encoder.distortion(images, budgets),
         )
+        if isinstance(self._encoder, Preparing):
+            ends = replace(ends, prepare=partial(self._encoder.prepare, images))
         return self._carrier.simulate(ends, point, seeds)

@@ -55,6 +55,7 @@ class Disturber:
     workers: int = 1
     ended: Counter = field(default_factory=Counter)  # (kind, exit status) -> runs
     finished: int = 0  # folders that came to their end
+    seen_gone: int = 0  # processes of ended runs, workers among them, that ended too
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -146,9 +147,11 @@ class Disturber:
             self.rng.choice(found).kill()
 
     def _check_gone(self, children: list[psutil.Process]) -> None:
-        """No worker outlives its run."""
-        _, alive = psutil.wait_procs([c for c in children if _is_worker(c)], timeout=20)
-        assert not alive, f"left behind: {alive}"
+        """No process of a run outlives it: workers, encoders, Python's own helpers."""
+        _, alive = psutil.wait_procs(children, timeout=30)
+        alive = [process for process in alive if not _is_dead(process)]
+        assert not alive, f"left behind: {[(p, p.cmdline()) for p in alive]}"
+        self.seen_gone += len(children)
 
     def disturb(self, out: Path, kind: str) -> int:
         """One disturbance of this kind at a random moment. Returns: exit status of the run it befell."""
@@ -227,6 +230,14 @@ def _is_worker(process: psutil.Process) -> bool:
         return process.is_running() and "spawn_main" in " ".join(process.cmdline())
     except psutil.Error:
         return False
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    """Gone, or only not yet taken notice of by whoever inherited it."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
 
 
 def _limit_files(size: int) -> None:

@@ -1,0 +1,76 @@
+"""The long form of the survival tests as a command: kills of runs, with and without workers, counts kept as JSON.
+
+    python tests/survival/kills.py --out results/survival/kills.json [--kills 25] [--only one workers]
+
+After every kill the same command resumes the run; each run that comes to its end has the rows of one in peace, bit for
+bit, or the campaign ends with an error. The file is written after each form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from disturber import KILLS, KILLS_OF_WORKERS, Disturber
+
+COMMAND = "python tests/survival/kills.py --out results/survival/kills.json"
+FORMS = {"one": (1, KILLS), "workers": (2, KILLS_OF_WORKERS)}
+SEED = 2024
+
+
+def campaign(work: Path, form: str, count: int) -> dict[str, Any]:
+    """``count`` kills of a form, some damage between them. Raises AssertionError: a row differs, or a run ends ill."""
+    start = time.monotonic()
+    workers, kinds = FORMS[form]
+    disturber = Disturber(work, seed=SEED, workers=workers)
+    expected = disturber.undisturbed()
+    kills = [disturber.rng.choice(kinds) for _ in range(count)]
+    disturber.campaign(
+        [k for i, kill in enumerate(kills) for k in ([kill, "damage"] if i % 10 == 9 else [kill])],
+        expected,
+    )
+    met = {f"{kind}, exit {status}": n for (kind, status), n in sorted(disturber.ended.items())}
+    return {
+        "workers": workers,
+        "seed": SEED,
+        "kills": count,
+        "rows": len(expected),
+        "disturbances": met,
+        "runs to the end": disturber.finished,
+        "rows that differ": 0,
+        "processes of ended runs": disturber.seen_gone,
+        "of them left behind": 0,
+        "minutes": round((time.monotonic() - start) / 60, 1),
+    }
+
+
+def main() -> int:
+    from linksim.bench.machine import describe
+    from linksim.results.atomic import write_atomically
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=25, help="of each form")
+    parser.add_argument("--only", nargs="*", choices=list(FORMS), default=list(FORMS))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    report: dict[str, Any] = {"command": COMMAND, "machine": describe(), "forms": {}}
+    if options.out is not None and options.out.exists():
+        report = json.loads(options.out.read_text())
+    for form in options.only:
+        with tempfile.TemporaryDirectory(prefix="linksim-survival-") as work:
+            report["forms"][form] = campaign(Path(work), form, options.kills)
+        print(f"{form}: {report['forms'][form]}", file=sys.stderr, flush=True)
+        if options.out is not None:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(options.out, (json.dumps(report, indent=1) + "\n").encode())
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
