@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from kills import FORMS, campaign
 from disturber import STUDY, Disturber
+from kills import FORMS, campaign
 
 SMALL = {**STUDY, "images": {**STUDY["images"], "limit": 6}, "channels": ["awgn"]}
 
