@@ -34,6 +34,8 @@ def arrays(seed: int = 0) -> dict[str, np.ndarray]:
             spread = rng.normal(0, 0.4, value.shape)
         elif name.endswith("/usage"):
             spread = rng.uniform(1, 9, value.shape)
+        elif name == "down/kernel":
+            spread = 12.0 * spread
         elif ".head" in name or name.startswith("prior/bias"):
             spread = 2.0 * spread if value.ndim > 1 else 0.3 * spread
         elif value.ndim == 1 or not name.startswith("prior"):

@@ -113,13 +113,15 @@ class TokenCoder:
         tokens: np.ndarray,
         layouts: Sequence[Layout],
         known: dict[Any, np.ndarray] | None = None,
+        names: Sequence[int] | None = None,
     ) -> list[np.ndarray]:
         """What each body costs under its tables.
 
         Args:
           tokens:  [B, rows, columns, S].
           layouts: B of them.
-          known:   costs of sequences that other calls with the same tokens found, and what this one adds.
+          known:   costs of sequences that other calls found, and what this one adds.
+          names:   B, of the pictures, by which ``known`` tells them apart; 0 .. B - 1 if not given.
         Returns: per picture [N] float64.
         """
         if self.prior != "transformer" or any(layout.sent for layout in layouts):
@@ -135,7 +137,8 @@ class TokenCoder:
         for b, layout in enumerate(layouts):
             plan = sequences(layout)
             for r in range(len(plan.position)):
-                key = (b, plan.position[r].tobytes(), plan.depth[r].tobytes())
+                name = b if names is None else names[b]
+                key = (name, plan.position[r].tobytes(), plan.depth[r].tobytes())
                 if key not in known:
                     known[key] = np.zeros(0)  # nobody else does it
                     todo.append((b, r, key))

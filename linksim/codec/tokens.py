@@ -1,0 +1,371 @@
+"""The token codec: pictures to tokens, tokens to bodies of packets, and pictures of whatever arrived.
+
+::
+
+    x --> tokenise --> tokens --fit--> layout --> pack --> bodies --(losses)--> unpack --> Read --> conceal --> x_hat
+
+The exact parts are ``linksim.codec.token_coder`` (bits) and ``token_fill`` (what stands in for lost tokens). The
+networks run one picture at a time, so that a picture does not depend on the batch it is in. What both ends agree on and
+no body repeats is the ``Layout``; headers and checks are the link's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from linksim import quiet
+from linksim.codec.fixed_tokens import FixedTokens
+from linksim.codec.indices import PriorName
+from linksim.codec.token_coder import Read, TokenCoder
+from linksim.codec.token_fill import CONCEALMENTS, Conceal, Filled, Filler, plain
+from linksim.codec.token_layout import STRIDE, Layout, padded
+from linksim.errors import ComponentError
+from linksim.model.store import Bundle, load_bundle
+from linksim.seeds import FrameSeeds
+
+__all__ = ["CONCEALMENTS", "Conceal", "Layout", "Read", "TokenCodec", "padded"]
+
+NETWORKS = ("tokens", "tokens-perceptual", "token-prior")
+MOST_TRIES = 8  # of a search for the number of tokens
+SPARE = 1 / 100  # of a budget that the search may leave, or
+SPARE_BYTES = 2
+
+
+class Engine:
+    """Networks and exact parts of one set of weights.
+
+    Args: bundle: of the network "tokens". Raises: ComponentError: for another network's weights.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        quiet.load("keras")
+        from linksim.model.token_net import TokenConfig
+
+        if (network := bundle.card.get("network")) not in NETWORKS:
+            raise ComponentError(
+                f"these weights are of the network {network!r}, the token codec needs 'tokens'"
+            )
+        self.bundle = bundle
+        try:
+            self.cfg = TokenConfig(**bundle.card["architecture"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ComponentError(f"the model card has no usable architecture: {error!r}") from error
+        stages = range(self.cfg.stages)
+        try:
+            self.books = [bundle.arrays[f"q.stage{s}/codebook"] for s in stages]
+            usage = [bundle.arrays[f"q.stage{s}/usage"].astype(np.float64) for s in stages]
+        except KeyError as error:
+            raise ComponentError(f"the weights lack {error}") from error
+        self.usage = [np.maximum(u, 0.0) + 1e-3 * u.mean() + 1e-9 for u in usage]
+        self._compiled: dict[tuple[str, int, int], Any] = {}
+
+    @cached_property
+    def fixed(self) -> FixedTokens | None:
+        """The transformer in exact arithmetic; None if the weights have none."""
+        if self.cfg.prior is None:
+            return None
+        return FixedTokens(self.bundle.arrays, self.cfg.prior, self.books)
+
+    @cached_property
+    def net(self) -> Any:
+        """The Keras network with the bundle's weights."""
+        from linksim.model.store import assign
+        from linksim.model.token_net import TokenNet
+
+        net = TokenNet(self.cfg)
+        assign(net, self.bundle.arrays, what="weights of tokens")
+        return net
+
+    def _run(self, verb: str, *inputs: np.ndarray) -> np.ndarray:
+        """A verb of the network on one picture."""
+        import keras
+
+        arrays = [np.asarray(x, np.float32) for x in inputs]
+        function = getattr(self.net, verb)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            key = (verb, *arrays[0].shape[1:3])
+            if key not in self._compiled:
+                specs = [tf.TensorSpec(a.shape, tf.float32) for a in arrays]
+                graph = tf.function(function, input_signature=specs)
+                with quiet.muted():  # the graph optimiser's notices come with the first call
+                    graph(*arrays)
+                self._compiled[key] = graph
+            function = self._compiled[key]
+        return np.asarray(function(*arrays))
+
+    def encode(self, image: np.ndarray) -> np.ndarray:
+        """[H,W,3] uint8, any size -> [h,w,S] int16."""
+        height, width = image.shape[:2]
+        pad = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+        return self._run("encode", np.pad(image, pad, "edge")[None])[0].astype(np.int16)
+
+    def synthesise(self, filled: Filled) -> np.ndarray:
+        """[16 h, 16 w, 3] float32, not clipped."""
+        return self._run("synthesise", filled.y_hat[None], filled.there[None])[0]
+
+
+@lru_cache(maxsize=4)
+def engine(weights: str) -> Engine:
+    """The engine of shipped or exported weights, made once."""
+    return Engine(load_bundle(weights))
+
+
+@dataclass(frozen=True)
+class TokenCodec:
+    """One end of the codec: what both ends agree on beside the layouts.
+
+    Args:
+      weights: name of shipped weights, or path of an exported .npz, with the transformer for prior "transformer" and
+               for every concealment but "none".
+      prior:   how tokens are coded: "transformer", "order-0" (adaptive) or "none" (fixed length).
+      decoder: weights whose decoder draws the pictures instead, of the same codebooks; "": those of ``weights``.
+    """
+
+    weights: str = "tokens"
+    prior: PriorName = "transformer"
+    decoder: str = ""
+
+    @property
+    def stages(self) -> int:
+        """S, most tokens of a position."""
+        return self._engine.cfg.stages
+
+    @property
+    def digest(self) -> bytes:
+        """8 bytes that tell these weights from others."""
+        return self._engine.bundle.digest
+
+    @property
+    def _engine(self) -> Engine:
+        return engine(self.weights)
+
+    @cached_property
+    def _coder(self) -> TokenCoder:
+        machine = self._engine
+        if self.prior == "transformer":
+            self._transformer()
+        return TokenCoder(machine.fixed, machine.usage, self.prior)
+
+    def _transformer(self) -> FixedTokens:
+        if (net := self._engine.fixed) is None:
+            raise ComponentError(
+                f"the weights {self.weights!r} have no transformer; export those of token-prior, or choose prior: "
+                "order-0 or none and conceal: none"
+            )
+        return net
+
+    @cached_property
+    def _painter(self) -> Engine:
+        if not self.decoder:
+            return self._engine
+        other, mine = engine(self.decoder), self._engine
+        same = len(other.books) == len(mine.books) and all(
+            np.array_equal(a, b) for a, b in zip(other.books, mine.books, strict=True)
+        )
+        if not same:
+            raise ComponentError(
+                f"the decoder {self.decoder!r} was trained for other codebooks than those of {self.weights!r}"
+            )
+        return other
+
+    # ------------------------------------------------------------------------------------------- encoding
+
+    def tokenise(self, images: np.ndarray) -> np.ndarray:
+        """All tokens of pictures of any size, padded to multiples of 16.
+
+        Args:    images [B, H, W, 3] uint8.
+        Returns: [B, rows, columns, S] int16, see ``padded``.
+        """
+        found = [self._engine.encode(image) for image in images]
+        grid = padded(*images.shape[1:3])
+        return np.stack(found) if found else np.zeros((0, *grid, self.stages), np.int16)
+
+    def estimate(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[np.ndarray]:
+        """Bits of each body under its tables. Args: tokens [B, rows, columns, S]; B layouts. Returns: B times [N]."""
+        return self._coder.bits(tokens, layouts)
+
+    def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[list[bytes]]:
+        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of N."""
+        return self._coder.pack(tokens, layouts)
+
+    def fit(
+        self,
+        tokens: np.ndarray,
+        base: Layout,
+        budgets: Sequence[int] | np.ndarray,
+        overhead: int = 0,
+        largest: int | None = None,
+    ) -> list[Layout | None]:
+        """Layouts with as many tokens as fit, but for one in a hundred.
+
+        Args:
+          tokens:   [B, rows, columns, S].
+          base:     the layout but for its tokens.
+          budgets:  [B], bytes of all packets of a picture.
+          overhead: bytes that each packet has besides its body.
+          largest:  most bytes of a body.
+        Returns: B layouts; None where not even ``base.least`` tokens fit.
+        """
+        searches = [
+            _Search(base, int(budget) - overhead * base.packets, largest) for budget in budgets
+        ]
+        start = self._bits_a_token()
+        for search in searches:
+            search.start(start)
+        known: dict[Any, np.ndarray] = {}
+        for _ in range(MOST_TRIES):
+            open_ones = [b for b, search in enumerate(searches) if not search.done]
+            if not open_ones:
+                break
+            layouts = [replace(base, tokens=searches[b].next) for b in open_ones]
+            costs = self._coder.bits(tokens[open_ones], layouts, known, open_ones)
+            for b, cost in zip(open_ones, costs, strict=True):
+                searches[b].found(cost)
+        return [
+            None if search.fits is None else replace(base, tokens=search.fits)
+            for search in searches
+        ]
+
+    def _bits_a_token(self) -> float:
+        """What a token costs on average at order 0: where a search starts."""
+        shares = [u / u.sum() for u in self._engine.usage]
+        return float(np.mean([-(p * np.log2(p)).sum() for p in shares]))
+
+    # ------------------------------------------------------------------------------------------- decoding
+
+    def unpack(
+        self, bodies: Sequence[Sequence[bytes | None]], layouts: Sequence[Layout]
+    ) -> list[Read]:
+        """Tokens of what arrived. Never raises on any bytes.
+
+        Args:    bodies: of each picture N, None where a packet is lost; B layouts.
+        Returns: B Reads.
+        """
+        return self._coder.unpack(bodies, layouts)
+
+    def conceal(
+        self,
+        reads: Sequence[Read],
+        layouts: Sequence[Layout],
+        height: int,
+        width: int,
+        seeds: FrameSeeds,
+        how: Conceal = "one-shot",
+        steps: int = 8,
+        temperature: float = 1.0,
+        samples: int = 4,
+    ) -> np.ndarray:
+        """Pictures of what arrived, also where nothing is missing.
+
+        Args:
+          reads, layouts: B, of equal grids.
+          height, width:  of the pictures.
+          seeds:          B; only their children "conceal" are used.
+          how:            "none", "one-shot", "iterative" or "posterior-mean", see ``linksim.codec.token_fill``.
+          steps:          of a draw.
+          temperature:    of a draw, >= 0.
+          samples:        draws whose mean picture is the posterior mean.
+        Returns: [B, height, width, 3] uint8.
+        Raises: ValueError: no such concealment, steps or samples below 1, a negative temperature.
+        """
+        if how not in CONCEALMENTS:
+            raise ValueError(f"conceal must be one of {', '.join(CONCEALMENTS)}, got {how!r}")
+        if steps < 1 or samples < 1 or not temperature >= 0:
+            raise ValueError(
+                f"steps and samples must be at least 1 and temperature at least 0, got {steps}, {samples}, "
+                f"{temperature}"
+            )
+        if not reads:
+            return np.zeros((0, height, width, 3), np.uint8)
+        grid = reads[0].index.shape[:2]
+        index = np.stack([read.index.reshape(-1, self.stages) for read in reads])
+        if how == "none":
+            shown = [plain(_codes(self._engine.books, index), index, grid)]
+        else:
+            filler = Filler(self._transformer(), index, layouts)
+            if how == "one-shot":
+                shown = [filler.one_shot()]
+            else:
+                names = [("conceal", i) for i in range(samples if how == "posterior-mean" else 1)]
+                shown = [filler.iterative(seeds.child(*n), steps, temperature) for n in names]
+        total: Any = 0.0
+        for sample in shown:
+            total = total + np.stack([self._painter.synthesise(one) for one in sample])
+        mean = total[:, :height, :width] / len(shown)
+        return np.clip(np.rint(mean), 0, 255).astype(np.uint8)
+
+
+def _codes(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:
+    """Sum of the codes that are there. index [..., S] int, -1 none -> [..., d] float32."""
+    total = np.zeros((*index.shape[:-1], books[0].shape[1]), np.float32)
+    for s, book in enumerate(books):
+        known = index[..., s, None] >= 0
+        total += np.where(known, book[np.maximum(index[..., s], 0)], np.float32(0))
+    return total
+
+
+class _Search:
+    """The most tokens that fit, by secants inside a bracket.
+
+    Args: base; budget: bytes of all bodies; largest: bytes of one body, or None.
+    """
+
+    def __init__(self, base: Layout, budget: int, largest: int | None) -> None:
+        self.base, self.budget, self.largest = base, budget, largest
+        self.fits: int | None = None
+        self.fails = base.most + 1
+        self.done = budget < base.packets  # a body has a byte at least
+        self.next = base.least
+        self._points: list[tuple[int, float]] = []
+        self._worst = 0.0  # body of the last try, against the largest allowed
+
+    def start(self, bits: float) -> None:
+        """Where to look first. Args: bits: of a token."""
+        self.next = self._inside(int(8 * self.budget / max(bits, 1e-3)))
+
+    def _inside(self, tokens: int) -> int:
+        low = self.base.least if self.fits is None else self.fits + 1
+        return min(max(tokens, low), max(self.fails - 1, low))
+
+    def found(self, cost: np.ndarray) -> None:
+        """What the bodies cost with ``next`` tokens. Args: cost [N] bits."""
+        # a body takes whole bytes; the coder needs no more than that
+        need = np.ceil(cost / 8)
+        total = float(need.sum())
+        self._worst = 0.0 if self.largest is None else float(need.max()) / self.largest
+        fine = total <= self.budget and self._worst <= 1.0
+        if fine:
+            self.fits = self.next
+        else:
+            self.fails = self.next
+        room = self.budget - total
+        enough = fine and room <= max(SPARE_BYTES, SPARE * self.budget)
+        self.done = (
+            enough
+            or self.fails <= self.base.least
+            or (self.fits is not None and self.fails - self.fits <= 1)
+        )
+        self._points.append((self.next, float(cost.sum())))
+        if self.fits is None and len(self._points) >= MOST_TRIES - 2:
+            self.next = self.base.least
+        elif not self.done:
+            self.next = self._inside(self._guess())
+
+    def _guess(self) -> int:
+        # half a byte a packet is lost to rounding
+        target = 8 * self.budget - 4 * self.base.packets
+        tokens, bits = self._points[-1]
+        if self._worst > 1.0:
+            return int(tokens / self._worst) - 1
+        slope = bits / tokens
+        if len(self._points) > 1 and self._points[-2][0] != tokens:
+            before, less = self._points[-2]
+            slope = min(max((bits - less) / (tokens - before), 0.5 * slope), 2 * slope)
+        return int(tokens + (target - bits) / max(slope, 1e-3))
