@@ -18,6 +18,7 @@ from linksim.errors import ScenarioError
 from linksim.model.index_prior import bits_of
 from linksim.model.store import variables, write_arrays
 from linksim.model.token_net import TokenNet
+from linksim.model.token_prior import TokenPrior
 from linksim.train.tokens_task import TokensTask
 
 ORDERED = 0.55  # share of images in the rounds of a layout; the others in random ones
@@ -26,6 +27,7 @@ PACKETS = 10  # of most layouts
 BASE_ROUNDS = 3  # inside a packet
 MOST_CUTS = 6  # of a random order
 ESTIMATE = 0.5  # weight of the estimate's error beside bits a token
+MODES = ("intra", "two", "layered")  # that validation reports
 LEVELS = (1, 2, 3, 4, 6, 8)  # stages that validation reports
 LOST = (0.2, 0.5)  # shares of positions lost in validation
 PIECE = 64  # images encoded at once
@@ -53,7 +55,7 @@ class TokenPriorTask(TokensTask):
     """Mean bits a token, and the error of the estimates; ``options`` are those of TokenConfig, ``prior`` among them."""
 
     figure_axes: ClassVar = ("stages", "intra")
-    low_precision: ClassVar = ()
+    low_precision: ClassVar[tuple[str, ...]] = ()
 
     def network(self) -> TokenNet:
         """See TokensTask.network. Raises ScenarioError: options without a prior."""
@@ -81,7 +83,7 @@ class TokenPriorTask(TokensTask):
             # per picture of 64 positions, as training counts; float16 keeps even the rarest
             stage.usage.assign(np.asarray(64 * shares, np.float32))
         if "prior" not in loaded:
-            net.prior.start([book.numpy() for book in net.books()], list(usage))
+            prior_of(net).start([book.numpy() for book in net.books()], list(usage))
 
     def tokens(self, net: TokenNet) -> list[np.ndarray]:
         """Tokens of every source's pictures and of their mirror images, [2,N,h,w,S] int16 each, from the cache."""
@@ -156,6 +158,12 @@ class TokenPriorTask(TokensTask):
         )
 
 
+def prior_of(net: TokenNet) -> TokenPrior:
+    """The network's prior, which must be there."""
+    assert net.prior is not None
+    return net.prior
+
+
 def _encoded(net: TokenNet, images: np.ndarray, mirrored: bool) -> np.ndarray:
     """Tokens [N,h,w,S] int16."""
     pieces = []
@@ -189,11 +197,11 @@ def random_order(grid: tuple[int, int], stages: int, share: float, rng: Any) -> 
         run = int(rng.integers(2, 14))
         order = np.argsort(rng.random(positions)[np.arange(positions) // run], kind="stable")
     cuts = np.sort(rng.integers(0, positions, int(rng.integers(1, MOST_CUTS + 1))))
-    rounds = np.empty(positions, np.int64)
-    rounds[order] = np.searchsorted(cuts, np.arange(positions), side="right")
+    rank = np.empty(positions, np.int64)
+    rank[order] = np.searchsorted(cuts, np.arange(positions), side="right")
     depth = np.full(positions, count // positions)
     depth[rng.permutation(positions)[: count % positions]] += 1
-    return Order(np.where(depth > 0, rounds, -1), np.zeros(positions, np.int64), depth)
+    return Order(np.where(depth > 0, rank, -1), np.zeros(positions, np.int64), depth)
 
 
 def stacked(orders: Sequence[Order]) -> dict[str, np.ndarray]:
@@ -218,7 +226,7 @@ def charged(net: TokenNet, batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """
     from keras import ops
 
-    prior, books, stages = net.prior, net.books(), net.cfg.stages
+    prior, books, stages = prior_of(net), net.books(), net.cfg.stages
     _, rows, columns, _ = batch["index"].shape
     index = ops.reshape(batch["index"], (-1, rows * columns, stages))
     there = batch["depth"][..., None] > np.arange(stages)
@@ -259,8 +267,10 @@ def prior_row(net: TokenNet, index: np.ndarray, stages: int) -> dict[str, float]
         share = (usage + 1e-3 * usage.mean()) / (usage.sum() * 1.001)
         row["order0"] -= float(np.log2(share[index[..., s]]).mean()) / stages
     packets = min(PACKETS, positions)
-    for name, descriptions in (("intra", packets), ("two", 2), ("layered", 1)):
-        layout = Layout(*grid, packets, "random", descriptions, stages * positions, net.cfg.stages)
+    for name, descriptions in zip(MODES, (packets, 2, 1), strict=True):
+        layout = Layout(
+            grid[0], grid[1], packets, "random", descriptions, stages * positions, net.cfg.stages
+        )
         row[name] = float(run(Order.of(layout))[0].sum() / total)
     for share in LOST:
         gone = np.random.default_rng(1).permutation(positions) < round(share * positions)

@@ -34,18 +34,26 @@ def _shown(net: Any, index: np.ndarray, stages: int) -> list[float]:
     return block_means(decoded(net, index, there)[0])
 
 
+def _bits(net: Any, index: np.ndarray) -> dict[str, float]:
+    """What the prior charges for the tokens, in each context mode."""
+    from linksim.train.token_prior_task import MODES, prior_row
+
+    row = prior_row(net, index.astype(np.int32), net.cfg.stages)
+    return {mode: round(row[mode], 4) for mode in MODES}
+
+
 def golden(path: Path) -> list[dict[str, Any]]:
-    """Tokens of the golden picture [h w S] in raster order, and block means of what one stage and all decode to."""
+    """Tokens of the golden picture [h w S] in raster order, block means of what one stage and all decode to, and, of
+    weights with a prior, bits a token."""
     net = _network(path)
     index = _tokens(net)
-    return [
-        {
-            "block_means": _shown(net, index, net.cfg.stages),
-            "block_means_of_one": _shown(net, index, 1),
-            "grid": list(index.shape[1:]),
-            "tokens": index.reshape(-1).tolist(),
-        }
-    ]
+    entry = {
+        "block_means": _shown(net, index, net.cfg.stages),
+        "block_means_of_one": _shown(net, index, 1),
+        "grid": list(index.shape[1:]),
+        "tokens": index.reshape(-1).tolist(),
+    }
+    return [entry | ({"bits": _bits(net, index)} if net.prior else {})]
 
 
 def differences(path: Path, entries: list[dict[str, Any]]) -> list[str]:
@@ -58,6 +66,13 @@ def differences(path: Path, entries: list[dict[str, Any]]) -> list[str]:
             error = np.abs(np.subtract(_shown(net, index, stages), entry[name])).max()
             if error >= 0.1:
                 found.append(f"{name}: off by up to {error:.2f}")
+        if "bits" in entry:
+            now = _bits(net, index)
+            found += [
+                f"{mode}: {now[mode]:.3f} bits a token instead of {bits:.3f}"
+                for mode, bits in entry["bits"].items()
+                if abs(now[mode] - bits) > 0.01 * bits
+            ]
         agree = float((_tokens(net)[..., 0] == index[..., 0]).mean())
         if agree < AGREE:
             found.append(f"only {agree:.0%} of the first tokens are found again")

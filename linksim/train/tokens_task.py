@@ -33,7 +33,7 @@ class TokensTask(Task):
     """ln MSE at every number of tokens; ``options`` are those of TokenConfig."""
 
     figure_axes: ClassVar = ("bpp", "psnr")
-    low_precision: ClassVar = ("g_a", "g_s")
+    low_precision: ClassVar[tuple[str, ...]] = ("g_a", "g_s")
 
     def network(self) -> Any:
         """A fresh network; its variables are drawn from the run's seed."""
@@ -117,6 +117,10 @@ class TokensTask(Task):
             figures["state"] = net.q.updates(inputs, indices, batch["revive"])
         return value, figures, x, x_hat
 
+    def turns(self, net: Any) -> tuple[Turn, ...]:
+        """The tokeniser; a prior, if the weights have one, stays as it is."""
+        return (Turn(self.loss, _moving(net)),)
+
     def validate(self, net: TokenNet, images: np.ndarray) -> list[dict[str, float]]:
         """A row for every whole number of stages: see ``validation_note``."""
         return [row for row, _ in curve(net, images)]
@@ -176,7 +180,7 @@ class TokensPerceptualTask(TokensTask):
     def turns(self, net: Any) -> tuple[Turn, ...]:
         """The generator; then, if it has a weight, the critic."""
         how = self.perceptual
-        first = Turn(self.loss, tuple(net.net.parts))
+        first = Turn(self.loss, _moving(net.net))
         if not how.adversarial:
             return (first,)
         return (
@@ -201,6 +205,10 @@ class TokensPerceptualTask(TokensTask):
     def exported(self, net: Any) -> HasParts:
         """Without the critic."""
         return net.net
+
+
+def _moving(net: TokenNet) -> tuple[str, ...]:
+    return tuple(name for name in net.parts if name != "prior")
 
 
 def _films(part: Any) -> list[Any]:

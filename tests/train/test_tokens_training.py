@@ -1,0 +1,204 @@
+"""Training of the tokens: from a recipe to one file with tokeniser and transformer."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from dsc_small import pictures
+from PIL import Image
+
+from linksim.errors import ScenarioError
+from linksim.model.store import load_bundle
+from linksim.train.config import load_config
+from linksim.train.export import export
+from linksim.train.prepare import prepare
+from linksim.train.token_prior_task import TokenPriorTask, random_order, stacked
+from linksim.train.tokens_task import TokensTask
+
+WIDTHS = {"width4": 8, "width8": 8, "width16": 8, "hidden4": 8, "hidden8": 8, "hidden16": 8}
+TRANSFORMS = {**WIDTHS, "blocks8": 1, "latent": 12, "slices": [12]}
+PRIOR = {"dim": 16, "heads": 2, "layers": 1, "hidden": 16, "rows": 4, "columns": 4}
+SMALL = {"dim": 6, "stages": 3, "codes": 32, "transforms": TRANSFORMS}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for i, picture in enumerate(pictures(24, 5, (64, 64))):
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    return folder
+
+
+def recipe(data, output, **changes):
+    faces = {"path": str(data), "size": 64}
+    content = {
+        "model": "tokens",
+        "train": [faces],
+        "validation": faces,
+        "validation_images": 6,
+        "output": str(output),
+        "batch": 4,
+        "steps": 30,
+        "warmup": 2,
+        "ema": 0.8,
+        "log_every": 5,
+        "validate_every": 30,
+        "licence": "for tests alone",
+        "options": SMALL,
+        **changes,
+    }
+    path = output.parent / f"{output.name}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def column(folder, name, file="log.csv"):
+    head, *lines = [line.split(",") for line in (folder / file).read_text().splitlines()]
+    return [float(line[head.index(name)]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def tokeniser(data, tmp_path_factory):
+    """A trained tokeniser: PSNR before the first step by stages, the exported weights. Its run is beside them."""
+    folder = tmp_path_factory.mktemp("tokens")
+    path = recipe(data, folder / "run")
+    run = prepare(load_config(path), path.parent)
+    start = [row["psnr"] for row in run.task.validate(run.net, run.images)]
+    run.train()
+    return start, export(load_config(path), path.parent, "small", folder)
+
+
+def test_the_start_is_already_a_codec_the_loss_falls_and_more_tokens_show_more(tokeniser):
+    start, weights = tokeniser
+    folder = weights.parent
+    assert start[0] > 15 and start[-1] > start[0] + 1
+    loss = column(folder / "run", "loss")
+    assert loss[-1] < loss[0]
+    psnr = column(folder / "run", "psnr", "validation.csv")
+    assert len(psnr) == 3 and psnr == sorted(psnr)
+    hurt = column(folder / "run", "psnr_lost", "validation.csv")
+    assert all(a > b for a, b in zip(psnr, hurt, strict=True))
+    assert column(folder / "run", "bpp", "validation.csv") == pytest.approx(
+        [5 * s / 256 for s in (1, 2, 3)]
+    )
+    card = load_bundle(str(weights)).card
+    assert card["architecture"]["prior"] is None
+    assert TokensTask.differences(weights, card["golden"]) == []
+    changed = json.loads(json.dumps(card["golden"]))
+    changed[0]["tokens"] = [(t + 1) % 32 for t in changed[0]["tokens"]]
+    assert len(TokensTask.differences(weights, changed)) == 3
+
+
+def test_the_transformer_learns_on_tokens_computed_once(data, tokeniser, tmp_path):
+    _, weights = tokeniser
+    path = recipe(
+        data,
+        tmp_path / "prior",
+        model="token-prior",
+        start_from=[{"weights": str(weights)}],
+        options={**SMALL, "prior": PRIOR},
+        steps=40,
+        batch=8,
+        learning_rate=5e-3,
+        checkpoint_every=20,
+        validate_every=40,
+    )
+    config = load_config(path)
+    run = prepare(config, path.parent)
+    kept = sorted((tmp_path / "prior" / "data").glob("tokens-*.npz"))
+    assert len(kept) == 1
+    stored = np.load(kept[0])["tokens"]
+    assert stored.shape == (2, 24, 4, 4, 3)
+    x = np.asarray(run.task.images.arrays[0][:5])
+    for flip, shown in ((0, x), (1, x[:, :, ::-1])):
+        assert (
+            np.asarray(run.net.encode(shown.astype(np.float32))) == stored[flip][:5]
+        ).mean() > 0.99
+    share = np.bincount(stored[..., 1].ravel(), minlength=32) / stored[..., 1].size
+    assert np.allclose(run.net.q.stages[1].usage.numpy(), 64 * share, rtol=1e-3)
+
+    before = {k: v.copy() for k, v in run.stepper.state().items() if k.startswith("weights/")}
+    run.train(until=20)
+    again = prepare(config, path.parent)  # as after a kill
+    assert again.step == 20
+    one, two = (r.task.batch(20, r.net) for r in (run, again))
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    run.train()
+    end = run.stepper.state()
+    moved = {k for k, v in before.items() if (end[k] != v).any()}
+    assert moved and all(name.startswith("weights/prior") for name in moved)
+    bits = column(tmp_path / "prior", "bits")
+    assert bits[-1] < bits[0] - 0.1
+    row = run.validate()[1]
+    assert row["stages"] == 2 and row["fixed"] == 5 and row["order0"] < 5.1
+    assert row["layered"] < row["order0"], "what it has learned helps"
+    assert row["estimate_20"] < 1
+
+    both = export(config, path.parent, "both", tmp_path)
+    bundle = load_bundle(str(both))
+    assert bundle.card["architecture"]["prior"]["dim"] == 16
+    assert np.array_equal(
+        bundle.arrays["g_a.stem/kernel"], load_bundle(str(weights)).arrays["g_a.stem/kernel"]
+    )
+    assert TokenPriorTask.differences(both, bundle.card["golden"]) == []
+    wrong = json.loads(json.dumps(bundle.card["golden"]))
+    wrong[0]["bits"]["intra"] *= 1.1
+    assert len(TokenPriorTask.differences(both, wrong)) == 1
+
+
+def test_a_transformer_needs_a_tokeniser_and_sizes(data, tokeniser, tmp_path):
+    path = recipe(data, tmp_path / "a", model="token-prior", options={**SMALL, "prior": PRIOR})
+    with pytest.raises(ScenarioError, match="must fill the tokeniser"):
+        prepare(load_config(path), path.parent)
+    path = recipe(data, tmp_path / "b", model="token-prior")
+    with pytest.raises(ScenarioError, match="must hold the prior's sizes"):
+        prepare(load_config(path), path.parent)
+
+
+def test_orders_cover_all_rates_and_shares():
+    rng = np.random.default_rng(0)
+    known, depth = [], []
+    for _ in range(300):
+        order = random_order((4, 4), 3, float(rng.random()), rng)
+        assert order.depth.min() >= 0 and order.depth.max() <= 3
+        assert np.ptp(order.depth) <= 1
+        assert np.array_equal(order.rounds < 0, order.depth == 0)
+        for i in np.flatnonzero(order.depth):
+            same = (order.groups == order.groups[i]) & (order.depth > 0)
+            known.append((same & (order.rounds < order.rounds[i])).sum())
+        depth.append(order.depth.sum())
+    counts = np.bincount(known, minlength=16)
+    assert (counts > 0).all(), "everything from nothing to all the others is met"
+    assert np.ptp(depth) > 40
+    batch = stacked([order, order])
+    assert batch["rounds"].shape == (2, 16) and batch["rounds"].dtype == np.int32
+
+
+@pytest.mark.assets
+def test_another_decoder_for_the_same_tokens(assets, data, tokeniser, tmp_path):
+    _, weights = tokeniser
+    path = recipe(
+        data,
+        tmp_path / "seen",
+        model="tokens-perceptual",
+        start_from=[{"weights": str(weights)}],
+        freeze=["g_a", "down", "q"],
+        options={**SMALL, "perceptual": {"lpips": 1.0, "adversarial": 0.01}},
+        steps=2,
+        log_every=1,
+        validate_every=2,
+    )
+    prepare(load_config(path), path.parent).train()
+    assert np.isfinite(column(tmp_path / "seen", "critic")).all()
+    lpips = column(tmp_path / "seen", "lpips_alex", "validation.csv")
+    assert len(lpips) == 3 and 0 < lpips[-1] < lpips[0]
+    before = load_bundle(str(weights)).arrays
+    after = load_bundle(str(export(load_config(path), path.parent, "seen", tmp_path))).arrays
+    assert set(before) == set(after), "the critic stays behind"
+    moved = {
+        name.split("/")[0].split(".")[0] for name in before if (before[name] != after[name]).any()
+    }
+    assert moved == {"g_s", "up", "lost"}
