@@ -66,24 +66,23 @@ class TokenPriorTask(TokensTask):
         return super().network()
 
     def begin(self, net: TokenNet, loaded: frozenset[str]) -> None:
-        """Uses of codes counted over all training images; the prior begins at those."""
+        """The prior begins at how often each code is used in all training images."""
         needed = set(net.parts) - {"prior"}
         if missing := sorted(needed - loaded):
             raise ScenarioError(
                 f"must fill the tokeniser, {', '.join(missing)} lacks", key="start_from"
             )
+        tokens = self.tokens(net)
+        if "prior" in loaded:
+            return
         usage = np.zeros((net.cfg.stages, net.cfg.codes))
         share = np.asarray(self.images.weights) / sum(self.images.weights)
-        for weight, tokens in zip(share, self.tokens(net), strict=True):
-            flat = tokens.reshape(-1, net.cfg.stages)
+        for weight, found in zip(share, tokens, strict=True):
+            flat = found.reshape(-1, net.cfg.stages)
             for s in range(net.cfg.stages):
                 counts = np.bincount(flat[:, s], minlength=net.cfg.codes)
                 usage[s] += weight * counts / len(flat)
-        for stage, shares in zip(net.q.stages, usage, strict=True):
-            # per picture of 64 positions, as training counts; float16 keeps even the rarest
-            stage.usage.assign(np.asarray(64 * shares, np.float32))
-        if "prior" not in loaded:
-            prior_of(net).start([book.numpy() for book in net.books()], list(usage))
+        prior_of(net).start([book.numpy() for book in net.books()], list(usage))
 
     def tokens(self, net: TokenNet) -> list[np.ndarray]:
         """Tokens of every source's pictures and of their mirror images, [2,N,h,w,S] int16 each, from the cache."""
