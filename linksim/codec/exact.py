@@ -36,7 +36,9 @@ def clip(x: np.ndarray) -> np.ndarray:
 
 def leaky(x: np.ndarray) -> np.ndarray:
     """``layers.leaky`` of integers."""
-    return np.maximum(x, np.floor(x * 0.125 + 0.5))
+    small = x * 0.125
+    small += 0.5
+    return np.maximum(x, np.floor(small, out=small), out=small)
 
 
 def linear(
@@ -46,7 +48,14 @@ def linear(
     fraction: int = WEIGHT_FRACTION,
 ) -> np.ndarray:
     """x [..., n] @ kernel [n, m] with so many bits of fraction more than the result, + bias 2^-10."""
-    return clip(np.floor((x @ kernel) * 2.0**-fraction + 0.5) + bias)
+    # one product of matrices, not one for each of the leading axes
+    total = x.reshape(-1, x.shape[-1]) @ kernel
+    total *= 2.0**-fraction
+    total += 0.5
+    np.floor(total, out=total)
+    total += bias
+    np.clip(total, -LIMIT, LIMIT, out=total)
+    return total.reshape(*x.shape[:-1], kernel.shape[1])
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -123,8 +132,14 @@ class Weights:
 
     def norm(self, x: np.ndarray, name: str) -> np.ndarray:
         """Root-mean-square norm with a gain (``index_prior.Norm``)."""
-        square = (x * x).sum(-1, keepdims=True) / x.shape[-1]  # an exact sum, one division
-        return clip(np.floor(x / np.sqrt(square + 1.0) * self[f"{name}/gain"] + 0.5))
+        square = (
+            np.einsum("...c,...c->...", x, x)[..., None] / x.shape[-1]
+        )  # an exact sum, one division
+        found = x / np.sqrt(square + 1.0)
+        found *= self[f"{name}/gain"]
+        found += 0.5
+        np.floor(found, out=found)
+        return np.clip(found, -LIMIT, LIMIT, out=found)
 
     def layer(self, x: np.ndarray, name: str) -> np.ndarray:
         """``index_prior.Linear``."""
