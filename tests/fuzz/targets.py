@@ -9,10 +9,11 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,10 @@ from linksim.errors import (
 from linksim.image import decode
 from linksim.image.tar import Tar
 from linksim.link import framing
+from linksim.link.erasure_coded import ErasureCoded
+from linksim.link.slices import Crossed, Rooms
+from linksim.link.token_sender import TokenSender
+from linksim.link.tokens import Tokens
 from linksim.metric.lpips import read_backbone
 from linksim.metric.torch_file import read_tensors
 from linksim.model.store import load_bundle, read_arrays, write_bundle
@@ -39,7 +44,7 @@ from linksim.packet.trace import Trace
 from linksim.results import RunFolder, manifest, parts
 from linksim.seeds import FrameSeeds
 from linksim.train.config import load_config
-from linksim.types import Decoded, Delivered, Packet, Received, Status, TxKnowledge
+from linksim.types import Decoded, Delivered, Ledger, Packet, Received, Status, TxKnowledge
 
 SIZE = (24, 32)
 
@@ -426,13 +431,17 @@ def _joint(name: str) -> Target:
     return Target(seeds, run)
 
 
-def _small():
-    """tests/dsc_small.py, also where a campaign runs this file outside of pytest."""
+def _helper(name: str):
+    """A module of tests/, also where a campaign runs this file outside of pytest."""
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     try:
-        return importlib.import_module("dsc_small")
+        return importlib.import_module(name)
     finally:
         sys.path.pop()
+
+
+def _small():
+    return _helper("dsc_small")
 
 
 def _distributed() -> Target:
@@ -452,6 +461,93 @@ def _distributed() -> Target:
         ok = tuple((number + i) % 4 != 0 for i in range(len(sent)))
         side = small.pictures(1, 7) if number % 2 else None
         _check(made()[number % 2].decode(Delivered((sent,), (ok,)), *small.SIZE, side), 1)
+
+    return Target(seeds, run)
+
+
+def _cut(data: bytes) -> list[bytes]:
+    """Packets behind their lengths, one byte each."""
+    found, at = [], 0
+    while at < len(data):
+        found.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return found
+
+
+def _joined(packets: Sequence[bytes]) -> bytes:
+    return b"".join(bytes([len(p)]) + p for p in packets)
+
+
+def _arranged(data: bytes, number: int) -> list[bytes | None]:
+    """Packets in order or not, some twice, some lost."""
+    packets: list[bytes | None] = list(_cut(data))
+    if number % 3 == 0:
+        packets = packets[::-1] + packets[:2]
+    return [None if (number + i) % 5 == 0 else p for i, p in enumerate(packets)]
+
+
+def _erasure_coded() -> Target:
+    @cache
+    def made() -> ErasureCoded:
+        return ErasureCoded("jpeg", packets=6, parity=2)
+
+    @cache
+    def seeds() -> list[bytes]:
+        images = made()._encoder.encode(pictures(), np.full(2, 6000, np.int64))
+        packets = [made()._pack(image, kind) for image in images.of for kind in ("packet", "phy")]
+        return [_joined([p.data[:255] for p in row]) for row in packets]
+
+    def run(data: bytes, number: int, folder: Path) -> None:
+        kind = ("packet", "phy")[
+            number % 2
+        ]  # a block's CRC is the link's: there damage comes through
+        arrived = tuple(_arranged(data, number))[: 6 if kind == "phy" else None]
+        crossed = Crossed((arrived,), Ledger.zeros(1), (None,), None)
+        delivered = made()._deliver(crossed, [1], kind)
+        assert len(delivered.packets[0]) == len(delivered.ok[0]) == 1
+        _check(made()._decoder.decode(delivered), 1)
+
+    return Target(seeds, run)
+
+
+_TOKENS: tuple[dict[str, Any], ...] = (
+    {"conceal": "none"},
+    {"conceal": "one-shot", "descriptions": 2, "header": "full"},
+    {"conceal": "iterative", "steps": 2, "parity": 2},
+    {"conceal": "none", "descriptions": 1, "check": "crc-8"},
+)
+
+
+def _token_packets() -> Target:
+    small = (32, 48)
+
+    @cache
+    def made() -> list[Tokens]:
+        weights = _helper("tokens_small").write(Path(tempfile.mkdtemp(prefix="linksim-fuzz-")))
+        return [Tokens(weights, packets=5, **more) for more in _TOKENS]
+
+    @cache
+    def seeds() -> list[bytes]:
+        found = []
+        images = _small().pictures(1, 3, small)
+        for system in made():
+            codec = system._transmitter
+            rooms = Rooms(np.array([110]), np.full((1, 5), 60))
+            for kind in ("packet", "phy"):
+                form = system._format(codec, *small, kind)
+                sent = [p.data for p in TokenSender(codec).send(images, rooms, form)[0]]
+                system._decode([sent], [False], small, kind, FrameSeeds.of(0, 1))  # compiles
+                found.append(_joined(sent))
+        assert all(found)
+        return found
+
+    def run(data: bytes, number: int, folder: Path) -> None:
+        system = made()[number % 4]
+        kind = ("packet", "phy")[
+            number // 4 % 2
+        ]  # without a CRC of the packet damage comes through
+        seed = FrameSeeds.of(number, 1)
+        _check(system._decode([_arranged(data, number)], [False], small, kind, seed), 1)
 
     return Target(seeds, run)
 
@@ -555,6 +651,8 @@ TARGETS: dict[str, Target] = {
     "image": Target(_images, _image),
     "tar": Target(_tars, _tar),
     "distributed packets": _distributed(),
+    "erasure-coded packets": _erasure_coded(),
+    "token packets": _token_packets(),
     **{f"codec {name}": _codec(name) for name in _available("codecs")},
     **{f"joint {name}": _joint(name) for name in _available("joints")},
 }
