@@ -3,6 +3,7 @@
     link     phy/ beside Sionna's blocks, one core each      sources  ladders of the source codecs
     ofdm     the wideband link beside Sionna's, likewise
     joint    analog coders                                   metrics  LPIPS, SSIM, MS-SSIM
+    tokens   the token codec with losses, beside ntc
     sweep    whole runs: caches cold and warm, memory, start-up
 
 Each section runs in a process of its own, so that threads, caches and memory of one do not disturb the next; within it
@@ -23,7 +24,7 @@ from typing import Any
 
 from linksim.errors import LinksimError, UnknownNameError
 
-SECTIONS = ("link", "ofdm", "sources", "joint", "metrics", "sweep")
+SECTIONS = ("link", "ofdm", "sources", "joint", "tokens", "metrics", "sweep")
 
 # One thread for both sides where speed per core is compared.
 _ONE_THREAD = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import token_bodies
 
 import linksim.train
 from baselines import store
@@ -653,6 +654,7 @@ TARGETS: dict[str, Target] = {
     "distributed packets": _distributed(),
     "erasure-coded packets": _erasure_coded(),
     "token packets": _token_packets(),
+    "token bodies": Target(token_bodies.seeds, token_bodies.run),
     **{f"codec {name}": _codec(name) for name in _available("codecs")},
     **{f"joint {name}": _joint(name) for name in _available("joints")},
 }
