@@ -289,9 +289,14 @@ class IndexCoder:
         return found
 
 
-def starting(usage: np.ndarray) -> np.ndarray:
-    """Where an order-0 coder starts. Args: usage [K], how often each code is used. Returns: [K] integers."""
-    return np.floor(LEARNED_WEIGHT * usage / usage.sum() * 2.0**16 + 0.5) + 2.0**10
+def starting(usage: np.ndarray, weight: int = LEARNED_WEIGHT) -> np.ndarray:
+    """Where an order-0 coder starts.
+
+    Args:    usage [K], how often each code is used; weight: how many indices that have been seen it counts for.
+    Returns: [K] integers.
+    """
+    least = 2.0**10 * weight / LEARNED_WEIGHT
+    return np.floor(weight * usage / usage.sum() * 2.0**16 + 0.5) + least
 
 
 class Adaptive:

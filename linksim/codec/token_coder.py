@@ -25,6 +25,9 @@ from linksim.codec.ranges import range_decoder, shortest
 from linksim.codec.token_layout import Layout, shares, tiles
 
 TOTAL = float(1 << PRECISION)
+LEARNED_WEIGHT = (
+    256  # of the learned frequencies at order 0: of 64 .. 1024 the best over a picture of 4 stages
+)
 AT_ONCE = 8192  # tokens whose tables are made side by side
 
 
@@ -103,7 +106,7 @@ class TokenCoder:
         self, net: FixedTokens | None, usage: Sequence[np.ndarray], prior: PriorName
     ) -> None:
         self.net, self.prior = net, prior
-        self.usage = [starting(u) for u in usage]
+        self.usage = [starting(u, LEARNED_WEIGHT) for u in usage]
         self.stages, self.codes = len(usage), len(usage[0])
 
     # ----------------------------------------------------------------------------------------------- bits

@@ -34,6 +34,7 @@ NETWORKS = ("tokens", "tokens-perceptual", "token-prior")
 MOST_TRIES = 8  # of a search for the number of tokens
 SPARE = 1 / 100  # of a budget that the search may leave, or
 SPARE_BYTES = 2
+POSITIONS_AT_ONCE = 1 << 13  # that are filled in side by side
 
 
 class Engine:
@@ -282,24 +283,40 @@ class TokenCodec:
                 f"steps and samples must be at least 1 and temperature at least 0, got {steps}, {samples}, "
                 f"{temperature}"
             )
-        if not reads:
-            return np.zeros((0, height, width, 3), np.uint8)
+        found = np.zeros((len(reads), height, width, 3), np.uint8)
+        many = max(1, POSITIONS_AT_ONCE // max((layout.positions for layout in layouts), default=1))
+        for a in range(0, len(reads), many):
+            part = slice(a, a + many)
+            shown = self._samples(
+                reads[part], layouts[part], seeds[part], how, steps, temperature, samples
+            )
+            total = np.zeros((len(shown[0]), height, width, 3), np.float32)
+            for sample in shown:
+                for b, one in enumerate(sample):
+                    total[b] += self._painter.synthesise(one)[:height, :width]
+            found[part] = np.clip(np.rint(total / len(shown)), 0, 255)
+        return found
+
+    def _samples(
+        self,
+        reads: Sequence[Read],
+        layouts: Sequence[Layout],
+        seeds: FrameSeeds,
+        how: Conceal,
+        steps: int,
+        temperature: float,
+        samples: int,
+    ) -> list[list[Filled]]:
+        """What pictures are drawn from, once or several times."""
         grid = reads[0].index.shape[:2]
         index = np.stack([read.index.reshape(-1, self.stages) for read in reads])
         if how == "none":
-            shown = [plain(_codes(self._engine.books, index), index, grid)]
-        else:
-            filler = Filler(self._transformer(), index, layouts)
-            if how == "one-shot":
-                shown = [filler.one_shot()]
-            else:
-                names = [("conceal", i) for i in range(samples if how == "posterior-mean" else 1)]
-                shown = [filler.iterative(seeds.child(*n), steps, temperature) for n in names]
-        total: Any = 0.0
-        for sample in shown:
-            total = total + np.stack([self._painter.synthesise(one) for one in sample])
-        mean = total[:, :height, :width] / len(shown)
-        return np.clip(np.rint(mean), 0, 255).astype(np.uint8)
+            return [plain(_codes(self._engine.books, index), index, grid)]
+        filler = Filler(self._transformer(), index, layouts)
+        if how == "one-shot":
+            return [filler.one_shot()]
+        names = [("conceal", i) for i in range(samples if how == "posterior-mean" else 1)]
+        return [filler.iterative(seeds.child(*name), steps, temperature) for name in names]
 
 
 def _codes(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:
