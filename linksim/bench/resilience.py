@@ -5,8 +5,9 @@ rows will do) and answers, for every loss process with an axis of rates:
 
   no prior   the system against the same tokens whose losses the mean token fills: LPIPS and PSNR at 20 % loss, and
              whether LPIPS grows monotonically with the loss rate
-  tokens+RS  the system against the same tokens with Reed-Solomon parity: MSE and LPIPS over theirs, before and beyond
-             the loss rate that the code is made for (parity / packets), where half of its images lose too much
+  tokens+RS  the system against the same tokens with Reed-Solomon parity and no prior at the receiver: MSE and LPIPS over
+             theirs, before and beyond the loss rate that the code is made for (parity / packets), where half of its
+             images lose too much
   others     the system against every separated system: LPIPS over theirs from 10 to 50 %, and the steepest rise
              between neighbouring rates
 
@@ -123,7 +124,8 @@ def against_parity(mine: Curves, others: Sequence[Curves]) -> list[dict[str, Any
     """The system against the same tokens under Reed-Solomon codes."""
     rows = []
     for other in others:
-        if other.spec.get("name") != "tokens" or other.overhead == 0:
+        kind, fills_in = other.spec.get("name"), other.spec.get("conceal", "one-shot") != "none"
+        if kind != "tokens" or other.overhead == 0 or fills_in:
             continue
         parts: dict[str, dict[str, float]] = {"before": {}, "at": {}, "beyond": {}}
         for metric in (LPIPS, MSE):

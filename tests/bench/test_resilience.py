@@ -15,6 +15,7 @@ SPECS = [
     {"name": "tokens", "label": "tokens"},
     {"name": "tokens", "label": "tokens, no prior", "conceal": "none"},
     {"name": "tokens", "label": "tokens + RS 7/10", "parity": 3, "conceal": "none"},
+    {"name": "tokens", "label": "both", "parity": 3},
     {"name": "erasure-coded", "label": "vvc + RS", "codec": {"name": "vvc"}, "parity": 3},
     {"name": "separated", "label": "vvc", "codec": {"name": "vvc"}},
 ]
