@@ -5,7 +5,7 @@ rows will do) and answers, for every loss process with an axis of rates:
 
   no prior   the system against the same tokens whose losses the mean token fills: LPIPS and PSNR at 20 % loss, and
              whether LPIPS grows monotonically with the loss rate
-  tokens+RS  the system against the same tokens with Reed-Solomon parity and no prior at the receiver: MSE and LPIPS over
+  tokens+RS  the system against the same tokens with Reed-Solomon parity and no prior at the receiver: MSE, LPIPS over
              theirs, before and beyond the loss rate that the code is made for (parity / packets), where half of its
              images lose too much
   others     the system against every separated system: LPIPS over theirs from 10 to 50 %, and the steepest rise
