@@ -157,7 +157,7 @@ def _compared(
 ) -> dict[str, Any]:
     from linksim.results import RunFolder
 
-    rounds, snrs, name = 1 if smoke else 2, [0, 4, 8], f"sweep-{len(metrics)}"
+    rounds, snrs, name = 1 if smoke or len(metrics) > 2 else 2, [0, 4, 8], f"sweep-{len(metrics)}"
     ways: dict[str, dict[str, Any]] = {"workers": {"workers": 2}, "all": {}, "one": {"threads": 1}}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds):
