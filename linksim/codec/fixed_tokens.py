@@ -28,10 +28,11 @@ from linksim.codec.exact import (
     scores,
     to_fixed,
 )
+from linksim.errors import ComponentError
 from linksim.model.token_grid import TokenPriorConfig, place_buckets
 
 BOOK_FRACTION = 20  # bits of codes: they are small numbers
-BOOK_LIMIT = 2.0**22
+BOOK_LIMIT = 2.0**25  # of codes: 32; those of a coarse stage hold a patch's mean, up to 14
 CONTENT, QUERY = 0, 1
 CHUNK = 1 << 22  # most scores of an attention at once
 ROWS = 1024  # tables made at once
@@ -51,7 +52,12 @@ class FixedTokens:
     ) -> None:
         self.cfg, self.stages = cfg, len(books)
         self.weights = w = Weights(arrays, "prior")
-        self.books = [np.clip(to_fixed(b, BOOK_FRACTION), -BOOK_LIMIT, BOOK_LIMIT) for b in books]
+        self.books = [to_fixed(book, BOOK_FRACTION) for book in books]
+        if (most := max(float(np.abs(book).max()) for book in self.books)) > BOOK_LIMIT:
+            raise ComponentError(
+                f"a code has the entry {most * 2.0**-BOOK_FRACTION:.1f}, exact arithmetic reaches to "
+                f"{BOOK_LIMIT * 2.0**-BOOK_FRACTION:.0f}"
+            )
         self._tokens = np.stack(
             [
                 linear(

@@ -12,7 +12,8 @@ from tokens_small import SMALL, arrays
 
 from linksim import quiet
 from linksim.codec.exact import PRECISION, exp_table
-from linksim.codec.fixed_tokens import FixedTokens, Rounds
+from linksim.codec.fixed_tokens import BOOK_LIMIT, FixedTokens, Rounds
+from linksim.errors import ComponentError
 from linksim.model.token_grid import TokenPriorConfig
 
 GRID = (4, 5)
@@ -154,3 +155,12 @@ def test_values_stay_where_sums_are_exact():
     # the longest sums: a layer of 1024 inputs, a convolution of 9 x 128, attention over 512 places
     assert 1152 * exact.LIMIT * exact.WEIGHT_LIMIT < 2.0**53
     assert 512 * exp_table()[0] * exact.LIMIT < 2.0**53
+    # codes: into vectors, and under the heads' outputs
+    assert 64 * BOOK_LIMIT * max(exact.LIMIT, exact.WEIGHT_LIMIT) < 2.0**53
+
+
+def test_codes_too_large_are_refused():
+    weights = arrays()
+    books = [40 * weights[f"q.stage{s}/codebook"] for s in range(STAGES)]
+    with pytest.raises(ComponentError, match="exact arithmetic reaches to 32"):
+        FixedTokens(weights, TokenPriorConfig(**SMALL["prior"]), books)
