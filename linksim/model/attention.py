@@ -90,6 +90,10 @@ class WindowAttention(keras.layers.Layer):
             hidden = (1.0 - _windows_np(inside, side)) * -1e4  # [windows, side^2]
             bias = bias + ops.convert_to_tensor(hidden[:, None, None, :])
         rows, columns = tall // side, wide // side
+        if rows == columns == 1:
+            t = self._attend(ops.reshape(x, (-1, side * side, self.width)), bias, 1)
+            t = ops.reshape(t, (-1, tall, wide, self.width))
+            return t[:, :height, :width] if padded else t
         t = ops.reshape(x, (-1, rows, side, columns, side, self.width))
         t = ops.reshape(ops.transpose(t, (0, 1, 3, 2, 4, 5)), (-1, side * side, self.width))
         t = self._attend(t, bias, rows * columns)
@@ -101,7 +105,7 @@ class WindowAttention(keras.layers.Layer):
         """t [B * windows, T, C]; bias [1 or windows, heads, T, T]."""
         tokens, depth = self.window**2, self.width // self.heads
         qkv = ops.reshape(self.qkv(t), (-1, tokens, 3, self.heads, depth))
-        q, k, v = (ops.transpose(qkv[:, :, i], (0, 2, 1, 3)) for i in range(3))
+        q, k, v = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)
         score = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * depth**-0.5
         if bias.shape[0] == 1:
             score = score + bias

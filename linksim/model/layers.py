@@ -14,7 +14,7 @@ SLOPE = 0.125  # of the leaky ReLU: a power of two, so that fixed-point arithmet
 
 def leaky(x):
     """Leaky ReLU with slope ``SLOPE``."""
-    return ops.maximum(x, SLOPE * x)
+    return ops.leaky_relu(x, SLOPE)
 
 
 def space_to_depth(x, block: int):
