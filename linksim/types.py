@@ -467,7 +467,10 @@ class Demand:
 
 @runtime_checkable
 class Elastic(Protocol):
-    """What a joint coder offers beside ``Joint`` where one operating point serves a whole set (``budget: mean``)."""
+    """What a joint coder offers beside ``Joint`` where one operating point serves a whole set (``budget: mean``).
+
+    A coder of constant rate has the attribute ``constant_rate = True`` instead: every image takes the budget.
+    """
 
     def demand(self, images: np.ndarray, tx: TxKnowledge) -> Demand:
         """What images ask for; ``encode`` is then given that many uses, image by image.

@@ -235,3 +235,59 @@ def test_one_operating_point_for_a_set_is_found_once_and_kept(tmp_path, monkeypa
     again = runner.run(study, tmp_path / "out")
     assert again.num_computed == 3
     pd.testing.assert_frame_equal(first, rows(tmp_path / "out"))
+
+
+def test_metrics_take_parameters(tmp_path):
+    from dataclasses import dataclass
+
+    import numpy as np
+
+    from linksim import registry
+
+    @dataclass(frozen=True)
+    class Far:
+        """Share of pixels that are far off."""
+
+        levels: float = 10.0
+        unit, higher_is_better = "", False
+
+        def __call__(self, reference, image):
+            return (np.abs(reference - image.astype(float)) > self.levels).mean((1, 2, 3))
+
+    @dataclass(frozen=True)
+    class Colour:
+        """Distance of mean colours."""
+
+        min_images: int = 500
+        unit, higher_is_better, extractor = "", False, "mean-colour"
+
+        def features(self, images):
+            return images.mean(axis=(1, 2)).astype(np.float32)
+
+        def distance(self, reference, features):
+            return float(np.abs(reference.mean(0) - features.mean(0)).sum())
+
+    registry.register("metrics", "far")(Far)
+    registry.register("metrics", "colour")(Colour)
+    try:
+        seen = {}
+        few = {"systems": ["softcast"], "channels": ["awgn"]}
+        for levels, least in ((1.0, 3), (30.0, 50)):
+            metrics = [{"name": "far", "levels": levels}, {"name": "colour", "min_images": least}]
+            study = scenario.from_mapping({**STUDY, **few, "metrics": metrics})
+            assert study.metrics == ["far", "colour"]
+            assert study.resolved()["metrics"] == metrics
+            out = tmp_path / str(least)
+            runner.run(study, out)
+            frame = table(out)
+            seen[levels] = frame[frame["metric"] == "far"]["value"].to_numpy()
+            colour = frame[frame["metric"] == "colour"]
+            assert colour["value"].notna().all() == (least == 3)
+            if least > 3:
+                assert colour["reason"].str.contains("at least 50").all()
+        assert (seen[1.0] > seen[30.0]).all()
+        again = scenario.from_mapping({**STUDY, **few, "metrics": [{"name": "mse"}, "psnr"]})
+        assert again.resolved()["metrics"] == ["mse", "psnr"]
+    finally:
+        registry.unregister("metrics", "far")
+        registry.unregister("metrics", "colour")

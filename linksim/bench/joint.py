@@ -1,7 +1,11 @@
-"""Joint coders: pictures to symbols and back, beside the transform alone that they cannot do without."""
+"""Joint coders: pictures to symbols and back, beside the transform alone that they cannot do without.
+
+The learned ones also there and back, wall time, beside one encoding of a picture by VVC in the same run.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -59,4 +63,51 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
                     count / seconds["transform"],
                 )
             )
-    return found
+    return found + _beside_vvc(smoke)
+
+
+def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
+    """NTSCC there and back at batch 32 and 1 against VVC's encoder, preset medium, one picture at one QP.
+
+    Wall time: the encoder is a process of its own, on one thread; NTSCC has all cores.
+    """
+    count, rounds, qp = (2, 1, 40) if smoke else (32, 5, 32)
+    try:
+        coder = registry.create("joints", "ntscc")
+        vvc: Any = registry.create("codecs", {"name": "vvc", "preset": "medium"})
+    except (ComponentError, MissingAssetError):
+        return []
+    images = photos(count)
+    height, width = images.shape[1:3]
+    turn = 0
+
+    def there_and_back(batch: int) -> None:
+        given = images[:batch]
+        uses = np.full(batch, 3 * height * width // 24, np.int64)
+        payload = coder.encode(given, uses, TxKnowledge(np.full(batch, 4.0)), 0)
+        received = Received(payload.symbols.x, np.ones((batch, 1), np.complex64), 0.4)
+        packets = ((),) * batch
+        coder.decode(Delivered(packets, packets, received, (height, width)))
+
+    def encode() -> None:
+        nonlocal turn
+        turn += 1  # another picture every time
+        vvc.compress([images[turn % count]], qp)
+
+    seconds = interleaved(
+        {"batch": lambda: there_and_back(count), "one": lambda: there_and_back(1), "vvc": encode},
+        rounds,
+        clock=time.perf_counter,
+        least=0.0 if smoke else 0.5,
+    )
+    reference = f"one VVC encode, medium, QP {qp}"
+    return [
+        row(
+            f"ntscc there and back, {height}x{width}, batch {batch}",
+            "images/s",
+            batch / seconds[name],
+            reference,
+            1 / seconds["vvc"],
+        )
+        for name, batch in (("batch", count), ("one", 1))
+    ]

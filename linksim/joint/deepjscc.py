@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class DeepJscc:
     """
 
     weights: str = "deepjscc"
+
+    constant_rate: ClassVar[bool] = True
 
     @cached_property
     def _coder(self) -> Ntscc:

@@ -29,6 +29,7 @@ from linksim.joint.profile import MIN_K, allocate, levels_of
 from linksim.types import (
     Decoded,
     Delivered,
+    Demand,
     Packet,
     Packets,
     Payload,
@@ -41,6 +42,7 @@ from linksim.types import (
 STRIDE = 16  # pixels of an embedding's side, as in linksim.model.ntc, which would load Keras here
 MAX_PIXELS = 1 << 24  # of a picture that may be declared
 SNR_CLIP_DB = (-20.0, 40.0)
+ETA = np.geomspace(0.02, 64.0, 47)  # grid of operating points, complex symbols per bit
 NETWORKS = ("ntscc", "ntscc-perceptual", "deepjscc")  # whose weights fit
 SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always
 _BATCH = 32  # pictures that go through the network together
@@ -53,12 +55,16 @@ class Ntscc:
     Args:
       weights: name of shipped weights, or path of an exported .npz (its card beside it).
       decoder: weights that the receiver uses instead ("" for the same): a perceptual decoder of the same symbols.
+      blend:   how much of ``decoder`` there is in the receiver, the rest being ``weights``: between 0 and 1 the
+               networks are interpolated, weight by weight, which trades distortion for perception (Wang et al.,
+               ESRGAN, ECCV workshops 2018).
       profile: "auto": rates follow the content where the link has room for side information; "uniform": never.
       rates:   weights of NTC whose entropy model judges the content.
     """
 
     weights: str = "ntscc"
     decoder: str = ""
+    blend: float = 1.0
     profile: Literal["auto", "uniform"] = "auto"
     rates: str = "ntc"
 
@@ -70,6 +76,8 @@ class Ntscc:
     def __post_init__(self) -> None:
         if self.profile not in ("auto", "uniform"):
             raise ValueError(f"profile must be auto or uniform, got {self.profile!r}")
+        if not 0 <= self.blend <= 1:
+            raise ValueError(f"blend must be 0..1, got {self.blend}")
 
     @property
     def _sender(self) -> _Machine:
@@ -77,7 +85,9 @@ class Ntscc:
 
     @property
     def _receiver(self) -> _Machine:
-        return machine(self.decoder or self.weights)
+        if not self.decoder or self.blend == 0:
+            return self._sender
+        return machine(self.decoder, *(() if self.blend == 1 else (self.weights, self.blend)))
 
     def min_uses(self, height: int, width: int) -> int:
         """See Joint.min_uses."""
@@ -137,6 +147,15 @@ class Ntscc:
             x[b, : num[b]] = to_frame(s[b], k[b])
         packets = Packets(tuple(told)) if room and self.profile != "uniform" else None
         return Payload(packets, Symbols(x, num.astype(np.int64)))
+
+    def demand(self, images: np.ndarray, tx: TxKnowledge) -> Demand:
+        """See Elastic.demand: k_i = eta -log2 P(y_i | z) complex symbols for each embedding, eta in symbols per bit."""
+        from linksim.model.rates import embedding_bits
+
+        low, high = self.min_uses(*images.shape[1:3]), self._sender.max_k
+        bits = embedding_bits(images, self.rates).reshape(len(images), -1)
+        asked = np.clip(bits[:, :, None] * ETA, MIN_K, high).sum(1)
+        return Demand(ETA, np.maximum(np.floor(asked).astype(np.int64), low))
 
     def _profiles(self, images: np.ndarray) -> np.ndarray:
         from linksim.model.rates import embedding_bits
@@ -245,9 +264,12 @@ def from_frame(
 
 
 class _Machine:
-    """The network of one set of weights, compiled per picture size."""
+    """The network of one set of weights, compiled per picture size.
 
-    def __init__(self, weights: str) -> None:
+    Args: weights: name or path; other: weights to mix with, and how much of ``weights`` there is in the mixture.
+    """
+
+    def __init__(self, weights: str, other: str = "", share: float = 1.0) -> None:
         quiet.load("keras")
         from linksim.model.ntscc import NtsccConfig, NtsccNet
         from linksim.model.store import assign, load_bundle
@@ -259,7 +281,13 @@ class _Machine:
             )
         self.bundle = bundle
         self.net = NtsccNet(NtsccConfig(**bundle.card["architecture"]))
-        assign(self.net, bundle.arrays, what=f"weights {weights}")
+        arrays = bundle.arrays
+        if other:
+            rest = load_bundle(other).arrays
+            if {k: v.shape for k, v in rest.items()} != {k: v.shape for k, v in arrays.items()}:
+                raise ComponentError(f"weights {weights!r} and {other!r} are of different networks")
+            arrays = {k: (1 - share) * rest[k] + share * v for k, v in arrays.items()}
+        assign(self.net, arrays, what=f"weights {weights}")
         self._compiled: dict[Any, Any] = {}
 
     @property
@@ -304,6 +332,6 @@ class _Machine:
 
 
 @lru_cache(maxsize=6)
-def machine(weights: str) -> _Machine:
-    """The network of shipped or exported weights, made once."""
-    return _Machine(weights)
+def machine(weights: str, other: str = "", share: float = 1.0) -> _Machine:
+    """The network of shipped or exported weights, made once. Args: see _Machine."""
+    return _Machine(weights, other, share)

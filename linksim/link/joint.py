@@ -10,7 +10,7 @@ import numpy as np
 
 from linksim import registry
 from linksim.errors import BudgetError, ComponentError
-from linksim.link import csi, overhead
+from linksim.link import csi, overhead, set_budget
 from linksim.link.digital import DigitalLink
 from linksim.link.side_block import Pricing, Side, SidePlanner
 from linksim.link.system import (
@@ -33,6 +33,7 @@ from linksim.types import (
     Ledger,
     Packets,
     Payload,
+    Received,
     Symbols,
     TxKnowledge,
 )
@@ -49,8 +50,9 @@ _PRICING = {
 class JointSystem:
     """A joint coder over the channel, its side information over the digital link in the same frame.
 
-        image -> joint encoder -> symbols ------------------------------+-> x -> channel -> ... -> joint decoder
-                      +-> side information -> CRC, channel code, QAM ---+
+        image -> joint encoder -> symbols -------------------------------+-> x -> channel -> ... -> joint decoder
+                      +-> side information -> CRC, channel code, QAM ----+
+                      [budget: mean: length in two control words --------+]
 
     The side block has the size that the coder's largest side information needs, whatever an image uses of it (the rest
     is padding, and counted), so the frame's shape depends on the point alone.
@@ -111,26 +113,31 @@ class JointSystem:
     def _name(self) -> str:
         return self.joint if isinstance(self.joint, str) else str(self.joint.get("name", "joint"))
 
-    def _split(self, point: LinkPoint, height: int, width: int) -> tuple[Side, int]:
-        """Side information and the uses left for symbols. Raises BudgetError where too few are left."""
+    def _split(self, point: LinkPoint, height: int, width: int) -> _Split:
+        """How the budget of an image is divided. Raises BudgetError where too little is left for symbols."""
         uses = point.uses(height, width)
         side = self._planner.side(self._encoder, height, width, uses, point.snr_amc_db)
         least = self._encoder.min_uses(height, width)
-        if uses - side.uses < least:
+        varies = point.budget == "mean" and not getattr(self._encoder, "constant_rate", False)
+        words = set_budget.NUM_USES if varies else 0
+        head = words + side.uses
+        if uses - head < least:
+            told = f" and {words} of its length" if words else ""
             raise BudgetError(
-                f"{uses} channel uses leave {uses - side.uses} after {side.uses} of side information, below the "
-                f"{least} that {self._name} needs for {height}x{width}; raise cbr to at least "
-                f"{(side.uses + least) / (3 * height * width):.3g}"
+                f"{uses} channel uses leave {max(uses - head, 0)} after {side.uses} of side information{told}, below "
+                f"the {least} that {self._name} needs for {height}x{width}; raise cbr to at least "
+                f"{(head + least) / (3 * height * width):.3g}"
             )
-        return side, uses - side.uses
+        return _Split(side, words, uses - head, set_budget.step_of(uses) if varies else 1)
 
     def preview(self, point: LinkPoint, height: int, width: int) -> str:
         """See System.preview."""
-        side, left = self._split(point, height, width)
+        split = self._split(point, height, width)
+        side = split.side
         priced = "" if self.side == "coded" else f" ({self.side})"
         share = f", {side.uses} of them side information{priced}" if side.uses or priced else ""
-        mean = " in the set's mean" if point.budget == "mean" else ""
-        return f"{point.uses(height, width)} uses{mean}{share}, {left} for symbols"
+        mean = " in the set's mean" if split.words else ""
+        return f"{point.uses(height, width)} uses{mean}{share}, {split.left} for symbols"
 
     def _demand(self, images: np.ndarray, tx: TxKnowledge) -> Demand:
         """Raises ComponentError: the coder has no operating point that a set could share."""
@@ -140,24 +147,27 @@ class JointSystem:
             )
         return self._encoder.demand(images, tx)
 
-    def _given(self, demand: Demand, eta: float, height: int, width: int) -> np.ndarray:
-        """Uses for symbols of each image at an operating point. Returns: [B] int64."""
-        return np.maximum(demand.at(eta), self._encoder.min_uses(height, width))
+    def _given(self, demand: Demand, eta: float, height: int, width: int, step: int) -> np.ndarray:
+        """Uses for symbols of each image at an operating point, lengths that can be told. Returns: [B] int64."""
+        least = -(-self._encoder.min_uses(height, width) // step)
+        return step * np.clip(demand.at(eta) // step, least, set_budget.SIZES - 1)
 
     def calibrate(self, frames: Frames, point: LinkPoint) -> OperatingPoint:
-        """See Calibrated.calibrate: the operating point eta of the joint coder."""
-        asked: list[tuple[Demand, int, int, int]] = []
+        """See Calibrated.calibrate: the operating point eta of the joint coder; none where its rate is constant."""
+        if getattr(self._encoder, "constant_rate", False):
+            return {}
+        asked: list[tuple[Demand, _Split, int, int]] = []
         for images, seeds in frames():
             height, width = images.shape[1:3]
-            side, left = self._split(point, height, width)
-            tx = csi.knowledge(point, side.uses + left, seeds)
-            asked.append((self._demand(images, tx), side.uses, height, width))
+            split = self._split(point, height, width)
+            tx = csi.knowledge(point, split.total, seeds)
+            asked.append((self._demand(images, tx), split, height, width))
 
         def mean_cbr(eta: float) -> float:
             shares = [
-                overhead.total_uses(point.channel, side + int(uses)) / (3 * height * width)
-                for demand, side, height, width in asked
-                for uses in self._given(demand, eta, height, width)
+                overhead.total_uses(point.channel, split.head + int(uses)) / (3 * height * width)
+                for demand, split, height, width in asked
+                for uses in self._given(demand, eta, height, width, split.step)
             ]
             return float(np.mean(shares))
 
@@ -177,23 +187,30 @@ class JointSystem:
         """See System.simulate."""
         assert point.channel is not None
         height, width = images.shape[1:3]
-        side, left = self._split(point, height, width)
-        tx = csi.knowledge(point, side.uses + left, seeds)
-        given = np.full(len(images), left, np.int64)
-        if point.budget == "mean":
-            given = self._given(self._demand(images, tx), point.settled("eta"), height, width)
+        split = self._split(point, height, width)
+        side = split.side
+        tx = csi.knowledge(point, split.total, seeds)
+        given = np.full(len(images), split.left, np.int64)
+        if split.words:
+            demand, eta = self._demand(images, tx), point.settled("eta")
+            given = self._given(demand, eta, height, width, split.step)
         payload = self._encoder.encode(images, given, tx, side_bits=side.bits)
-        frame = self._frame(payload, side, given)
+        frame = self._frame(payload, split, given)
         received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
 
         told = payload.packets or Packets(((),) * len(images))
         packets = tuple(tuple(p.data for p in row) for row in told.of)
         ok = tuple((True,) * len(row) for row in told.of)  # priced at capacity or free: never lost
         if side.plan:
-            block = received.slice(0, side.uses)
+            block = received.slice(split.words, split.head)
             packets, ok = self._digital.receive(block, [side.plan] * len(images))
-        symbols = received.slice(side.uses, received.y.shape[1])
-        delivered = Delivered(packets, ok, symbols, (height, width)).without_prefixes()
+        symbols = received.slice(split.head, received.y.shape[1])
+        lengths = None
+        if split.words:
+            read = set_budget.demodulate(received.slice(0, split.words))
+            lengths = np.asarray(read * split.step, np.int64)
+            symbols = _ended(symbols, given, int(lengths.max(initial=0)))
+        delivered = Delivered(packets, ok, symbols, (height, width), lengths).without_prefixes()
         decoded = self._decoder.decode(delivered)
         return Outcome(
             apply_failure_policy(decoded, images.shape, point.failure),
@@ -204,15 +221,25 @@ class JointSystem:
             note=_PRICING.get(self.side),
         )
 
-    def _frame(self, payload: Payload, side: Side, left: np.ndarray) -> Frame:
-        """Side block and symbols joined. Raises ComponentError where a coder breaks the power or the budget rule."""
+    def _frame(self, payload: Payload, split: _Split, left: np.ndarray) -> Frame:
+        """Length, side block and symbols joined.
+
+        Where lengths are told, a coder that makes fewer symbols than it was given sends zeros for the rest.
+
+        Raises ComponentError where a coder breaks the power or the budget rule.
+        """
         symbols = payload.symbols
         if symbols is None:
             raise ComponentError("a joint coder must return symbols, got packets alone")
         check_power(symbols, left)
-        batch = len(symbols.x)
+        batch, side = len(symbols.x), split.side
         ledger = Ledger.zeros(batch, payload=symbols.num_symbols)
         x, count = symbols.x, symbols.num_symbols
+        if split.words:
+            idle = np.asarray(left - count, np.float64)
+            ledger += Ledger.zeros(batch, padding=idle, headers=np.full(batch, split.words))
+            x = np.pad(x, ((0, 0), (0, int(left.max(initial=0)) - x.shape[1])))
+            count = np.asarray(left, np.int64)
         if side.plan:
             block, books = self._digital.send(
                 payload.packets or Packets(((),) * batch), [side.plan] * batch
@@ -220,11 +247,51 @@ class JointSystem:
         else:  # uses that a price without a block stands for
             block = np.ones((batch, side.uses), np.complex64)
             books = Ledger.zeros(batch, side_information=np.full(batch, side.uses))
+        head = [set_budget.modulate(left // split.step)] if split.words else []
         return Frame(
-            np.concatenate([block, x], axis=1),
-            (count + side.uses).astype(np.int64),
+            np.concatenate([*head, block, x], axis=1),
+            (count + split.head).astype(np.int64),
             ledger + _as_side_information(books),
         )
+
+
+@dataclass(frozen=True)
+class _Split:
+    """How the budget of an image is divided.
+
+    Args: side; words: channel uses that tell its length; left: for symbols, on the average where lengths vary; step:
+      that lengths are counted in.
+    """
+
+    side: Side
+    words: int
+    left: int
+    step: int
+
+    @property
+    def head(self) -> int:
+        """Channel uses before the symbols."""
+        return self.words + self.side.uses
+
+    @property
+    def total(self) -> int:
+        """Channel uses."""
+        return self.head + self.left
+
+
+def _ended(symbols: Received, lengths: np.ndarray, most: int) -> Received:
+    """Nothing is received behind a frame's end, wherever a misread length says that it lies.
+
+    So that what becomes of a frame does not depend on how long the others of its batch are.
+
+    Args: lengths: [B], as sent; most: symbols that any receiver will look at.
+    """
+    y, h, n0 = symbols.full()
+    width = max(most, y.shape[1])
+    grow = ((0, 0), (0, width - y.shape[1]))
+    inside = np.arange(width) < lengths[:, None]
+    y, h = (np.where(inside, np.pad(part, grow), 0) for part in (y, h))
+    return Received(y, h, np.where(inside, np.pad(n0, grow), np.float32(1.0)))
 
 
 def check_power(symbols: Symbols, left: int | np.ndarray) -> None:

@@ -26,6 +26,11 @@ SIZES = 1 << (control.NUM_BITS * WORDS)
 STEPS_PER_BUDGET = 512
 
 
+def step_of(budget: int) -> int:
+    """Channel uses in which a frame's length is counted. Args: budget: of an image on the average."""
+    return max(1, budget // STEPS_PER_BUDGET)
+
+
 def levelled(codec: object, name: str) -> Levelled:
     """The codec, if it has levels. Raises ComponentError otherwise."""
     if not isinstance(codec, Levelled):
@@ -99,7 +104,7 @@ class Sizes:
     @property
     def step(self) -> int:
         """Channel uses."""
-        return max(1, self.budget // STEPS_PER_BUDGET)
+        return step_of(self.budget)
 
     def block(self, rule: McsRule, bits: int, cache: Blocks) -> tuple[Mcs, BlockPlan] | None:
         """A small block for a packet of ``bits``; None where its size cannot be told (over 8 budgets).

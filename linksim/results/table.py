@@ -92,6 +92,12 @@ def _requested(run: RunFolder) -> list[str]:
     return [str(m["name"] if isinstance(m, Mapping) else m) for m in metrics]
 
 
+def _form(run: RunFolder, name: str) -> Any:
+    """A metric as the scenario wrote it, with its parameters."""
+    metrics = (run.manifest.get("scenario") or {}).get("metrics") or ()
+    return next((m for m in metrics if isinstance(m, Mapping) and m.get("name") == name), name)
+
+
 def _declared(run: RunFolder) -> list[dict[str, Any]]:
     return [p for p in run.manifest.get("points") or () if isinstance(p, Mapping)]  # type: ignore[misc]
 
@@ -192,7 +198,7 @@ def _set_value(
 ) -> tuple[float, str | None]:
     """A set metric's distance between the originals and a point's pictures, or why there is none."""
     try:
-        metric = registry.create("metrics", name)
+        metric = registry.create("metrics", _form(run, name))
     except MissingAssetError as error:
         return np.nan, str(error)
     except LinksimError as error:

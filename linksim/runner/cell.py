@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -52,7 +52,7 @@ class Order:
     Args:
       folder:       that relative paths start from.
       images:       spec of the source.
-      metrics:      those that can be computed.
+      metrics:      those that can be computed: names, or mappings of a name and parameters.
       seed:         root of all randomness.
       realisations: of each image.
       pictures:     positions of the images whose reconstructions are kept.
@@ -61,7 +61,7 @@ class Order:
 
     folder: Path
     images: dict[str, Any]
-    metrics: tuple[str, ...]
+    metrics: tuple[str | Mapping[str, Any], ...]
     seed: int
     realisations: int
     pictures: frozenset[int]
@@ -69,7 +69,10 @@ class Order:
 
     @classmethod
     def of(
-        cls, scenario: Scenario, metrics: Sequence[str], timeout_s: float | None = None
+        cls,
+        scenario: Scenario,
+        metrics: Sequence[str | Mapping[str, Any]],
+        timeout_s: float | None = None,
     ) -> Order:
         """What ``scenario`` says."""
         grid = scenario.figures.grid

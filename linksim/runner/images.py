@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from linksim import registry
 from linksim.errors import LinksimError, MissingAssetError, ScenarioError
@@ -53,15 +55,19 @@ def _shard(source: ImageSource, index: int, items: list[int], size: tuple[int, i
 
 
 def open_metrics(
-    names: list[str],
+    forms: Sequence[str | Mapping[str, Any]],
 ) -> tuple[dict[str, ImageMetric], dict[str, SetMetric], dict[str, str]]:
-    """Image metrics, set metrics, and the reasons for those that cannot be computed here, by name."""
+    """Image metrics, set metrics, and the reasons for those that cannot be computed here, by name.
+
+    Args: forms: names, or mappings of a name and parameters.
+    """
     of_images: dict[str, ImageMetric] = {}
     of_sets: dict[str, SetMetric] = {}
     absent: dict[str, str] = {}
-    for name in names:
+    for form in forms:
+        name = form if isinstance(form, str) else form["name"]
         try:
-            metric = registry.create("metrics", name)
+            metric = registry.create("metrics", form)
         except (MissingAssetError, LinksimError) as error:
             if not isinstance(error, MissingAssetError) and not isinstance(
                 error.__cause__, MissingAssetError

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from linksim.errors import ScenarioError
 from linksim.results import RunFolder
@@ -72,7 +75,7 @@ def run(
     parts = Components(scenario.folder)
     notes: list[str] = []
     runnable, failed = preflight(scenario, source, parts, notes)
-    of_images, of_sets, absent = open_metrics(scenario.metrics)
+    of_images, of_sets, absent = open_metrics(scenario.metric_forms)
     for column in needs(scenario.stop):
         name = column.removeprefix("metric_")
         if name != column and name not in of_images:
@@ -82,8 +85,12 @@ def run(
             )
     cut = shards(source, scenario.batch)
     extractors = list(dict.fromkeys(m.extractor for m in of_sets.values()))
-    names = [*of_images, *(f"features:{m.extractor}" for m in of_sets.values())]
-    order = Order.of(scenario, [*of_images, *of_sets], timeout_s)
+    forms = dict(zip(scenario.metrics, scenario.metric_forms, strict=True))
+    names = [
+        *(_identity(forms[name]) for name in of_images),
+        *(f"features:{m.extractor}" for m in of_sets.values()),
+    ]
+    order = Order.of(scenario, [forms[name] for name in (*of_images, *of_sets)], timeout_s)
 
     mine = part.deal(runnable, len(cut), bool(needs(scenario.stop))) if part else lambda p, s: True
     summary = RunSummary(out, len(scenario.points()), len(runnable) * len(cut), 0, 0.0, failed)
@@ -113,3 +120,8 @@ def run(
         progress(summary.num_cells, summary.num_cells, "done")
     summary.seconds = time.perf_counter() - started
     return summary
+
+
+def _identity(form: str | Mapping[str, Any]) -> str:
+    """A metric in the ids of cells: its name, and its parameters where it is given some."""
+    return form if isinstance(form, str) else json.dumps(form, sort_keys=True)

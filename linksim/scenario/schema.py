@@ -182,14 +182,33 @@ class _ImageNames:
         }
 
 
+def _metric_forms(value: Any) -> Any:
+    """A list of names, or of mappings of a name and parameters."""
+    if not isinstance(value, list | tuple):
+        return value
+    for i, item in enumerate(value):
+        named = isinstance(item, Mapping) and isinstance(item.get("name"), str)
+        if not isinstance(item, str) and not named:
+            raise ValueError(
+                f"metrics.{i} must be a name or {{name: ..., parameters}}, got {item!r}"
+            )
+    # a mapping of a name alone is the name
+    return tuple(
+        dict(item) if isinstance(item, Mapping) and set(item) != {"name"} else _bare(item)
+        for item in value
+    )
+
+
+def _bare(item: Any) -> str:
+    return str(item if isinstance(item, str) else item["name"])
+
+
 class _MetricNames:
     @staticmethod
     def __get_pydantic_json_schema__(_core: Any, _handler: Any) -> dict[str, Any]:
-        return {
-            "type": "array",
-            "items": {"type": "string", "enum": list(registry.entries("metrics"))},
-            "minItems": 1,
-        }
+        name = {"type": "string", "enum": list(registry.entries("metrics"))}
+        spelled = {"type": "object", "properties": {"name": name}, "required": ["name"]}
+        return {"type": "array", "items": {"anyOf": [name, spelled]}, "minItems": 1}
 
 
 def _tupled(value: Any) -> Any:
@@ -393,7 +412,11 @@ class ScenarioFile(_Strict):
     batch: int = Field(
         default=16, ge=1, le=4096, description="images of a cell, the unit of resuming"
     )
-    metrics: Annotated[tuple[str, ...], BeforeValidator(_tupled), _MetricNames()] = Field(
-        default=("mse", "psnr"), min_length=1, description="figures of merit"
+    metrics: Annotated[
+        tuple[str | dict[str, Any], ...], BeforeValidator(_metric_forms), _MetricNames()
+    ] = Field(
+        default=("mse", "psnr"),
+        min_length=1,
+        description="figures of merit, by name or with parameters: {name: fid, min_images: 100}",
     )
     figures: Figures = Field(default=Figures(), description="what is drawn at the end")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from linksim import registry
-from linksim.errors import LinksimError, ScenarioError
+from linksim.errors import LinksimError, MissingAssetError, ScenarioError
 from linksim.results.published import published_curve
 from linksim.scenario import systems
 from linksim.scenario.components import Locate, absolute, check, component_class, identity
@@ -97,7 +97,8 @@ class Scenario:
         self.description, self.seed, self.link = form.description, form.seed, form.link
         self.csi_tx, self.budget, self.failure = form.csi_tx, form.budget, form.failure
         self.realisations, self.batch = form.realisations, form.batch
-        self.metrics: list[str] = list(form.metrics)
+        self.metric_forms: list[str | dict[str, Any]] = list(form.metrics)
+        self.metrics: list[str] = [m if isinstance(m, str) else m["name"] for m in form.metrics]
         self.stop: Stop = form.stop
         self.figures: Figures = form.figures
         self.not_applicable: dict[str, str] = {}
@@ -145,6 +146,7 @@ class Scenario:
                 registry.find("metrics", name)
             except LinksimError as problem:
                 raise self._document.error(str(problem), ("metrics", i)) from problem
+            self._check_parameters(i)
             if name in self.metrics[:i]:
                 raise self._document.error(f"{name!r} is given twice; keep one", ("metrics", i))
         for name in self.stop.ci_width or ():
@@ -153,6 +155,23 @@ class Scenario:
                     f"{name!r} is not a metric of this scenario; {registry.nearest(name, [*self.metrics, ERROR_RATE])}",
                     ("stop", "ci_width", name),
                 )
+
+    def _check_parameters(self, i: int) -> None:
+        form = self.metric_forms[i]
+        if isinstance(form, str):
+            return
+
+        def error(path: KeyPath, text: str) -> ScenarioError:
+            return self._document.error(text, ("metrics", i, *path))
+
+        try:
+            check("metrics", form, self.folder, error)
+        except ScenarioError as problem:
+            cause = problem.__cause__
+            if not any(
+                isinstance(e, MissingAssetError) for e in (cause, cause and cause.__cause__)
+            ):
+                raise  # weights that are not here are told when it runs
 
     def _images(self) -> dict[str, Any]:
         written = dict(self._form.images)
@@ -466,7 +485,7 @@ class Scenario:
             "realisations": self.realisations,
             "stop": self.stop.model_dump(mode="json"),
             "batch": self.batch,
-            "metrics": list(self.metrics),
+            "metrics": list(self.metric_forms),
             "figures": self.figures.model_dump(mode="json"),
         }
 

@@ -209,3 +209,38 @@ def test_where_side_information_is_too_dear_the_profile_is_uniform(weights):
     outcome = system.simulate(pictures(64, 64), point, FrameSeeds.of(0, 3))
     assert not outcome.ledger.side_information.any()
     assert (outcome.ledger.payload == point.uses(64, 64)).all()
+
+
+def test_receivers_between_two_decoders(weights, tmp_path):
+    """Blending is linear in the weights: its ends are the two decoders, the symbols are the transmitter's."""
+    from linksim.joint.ntscc import machine
+    from linksim.model.store import load_bundle, write_bundle
+
+    bundle = load_bundle(weights)
+    arrays = {k: 0.5 * v if k.startswith("g_s") else v for k, v in bundle.arrays.items()}
+    card = {"network": "ntscc-perceptual", "architecture": bundle.card["architecture"]}
+    other = str(tmp_path / "other.npz")
+    write_bundle(tmp_path / "other.npz", arrays, card)
+
+    def shown(**how):
+        coder = Ntscc(weights, **how)
+        payload = coder.encode(pictures(), np.full(3, 200), knowledge(3), 0)
+        received = Received(payload.symbols.x, np.ones((3, 1), np.complex64), 0.1)
+        return np.stack(coder.decode(deliver(payload, received, (48, 64))).images).astype(int)
+
+    ends = shown(), shown(decoder=other)
+    assert np.array_equal(shown(decoder=other, blend=0.0), ends[0])
+    middle = shown(decoder=other, blend=0.5)
+    assert (middle != ends[0]).any() and (middle != ends[1]).any()
+    mixed = machine(other, weights, 0.25).net
+    table = np.asarray(mixed.g_s.linear.log_scale)
+    expected = 0.25 * arrays["g_s.linear/log_scale"] + 0.75 * bundle.arrays["g_s.linear/log_scale"]
+    assert np.allclose(table, expected, atol=1e-3)
+    with pytest.raises(ValueError, match="blend must be"):
+        Ntscc(blend=1.5)
+
+
+def test_what_images_ask_for_rises_along_the_grid():
+    demand = Ntscc().demand(pictures(64, 64, 2), knowledge(2))
+    assert demand.uses[:, 0].min() >= 4 * 16 and (demand.uses[:, -1] <= 128 * 16).all()
+    assert (np.diff(demand.uses, axis=1) >= 0).all() and demand.uses[0, 0] < demand.uses[0, -1]
