@@ -153,14 +153,14 @@ def groups() -> list[str]:
     return list(dict.fromkeys(asset.group for asset in ASSETS.values()))
 
 
-def cache_folder() -> Path:
-    """Where fetched assets lie: ``LINKSIM_CACHE``/assets, or under the platform's cache folder."""
+def cache_folder(part: str = "assets") -> Path:
+    """Where fetched assets lie, or another part of the cache: in ``LINKSIM_CACHE`` or the platform's cache folder."""
     named = os.environ.get("LINKSIM_CACHE")
     if named:
-        return Path(named).expanduser() / "assets"
+        return Path(named).expanduser() / part
     from platformdirs import user_cache_dir
 
-    return Path(user_cache_dir("linksim")) / "assets"
+    return Path(user_cache_dir("linksim")) / part
 
 
 def folders() -> list[Path]:
@@ -332,6 +332,13 @@ def _fix(asset: Asset) -> str:
         f"run `linksim assets fetch {asset.group}`, "
         f"or set LINKSIM_ASSETS to a folder with {asset.files[-1].path}"
     )
+
+
+def digest(name: str) -> str:
+    """SHA-256 of an asset's file as it is here. Raises MissingAssetError."""
+    path = locate(name)
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=32)

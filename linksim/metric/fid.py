@@ -43,6 +43,10 @@ class Fid:
         """Args: [B, H, W, 3] uint8. Returns: [B, 2048] float32."""
         return inception_features(images)
 
+    def weights_digest(self) -> str:
+        """What the features are made with (see linksim.metric.kept)."""
+        return assets.digest(EXTRACTOR)
+
     def distance(self, reference: np.ndarray, features: np.ndarray) -> float:
         """Args: [N, 2048] and [M, 2048]. Returns: FID. Raises: ValueError: fewer than min_images rows."""
         check_enough("fid", self.min_images, reference, features)
@@ -72,6 +76,10 @@ class Kid:
     def features(self, images: np.ndarray) -> np.ndarray:
         """Args: [B, H, W, 3] uint8. Returns: [B, 2048] float32."""
         return inception_features(images)
+
+    def weights_digest(self) -> str:
+        """What the features are made with (see linksim.metric.kept)."""
+        return assets.digest(EXTRACTOR)
 
     def distance(self, reference: np.ndarray, features: np.ndarray) -> float:
         """Args: [N, 2048] and [M, 2048]. Returns: KID. Raises: ValueError: fewer than min_images rows."""

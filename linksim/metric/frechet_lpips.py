@@ -8,7 +8,7 @@ import numpy as np
 
 from linksim.metric.enough import MIN_IMAGES, check_enough, check_min_images
 from linksim.metric.frechet import frechet_distance
-from linksim.metric.lpips import locate_weights, pooled_features
+from linksim.metric.lpips import locate_weights, pooled_features, weights_digest
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class FrechetLpipsAlex:
     def features(self, images: np.ndarray) -> np.ndarray:
         """Args: [B, H, W, 3] uint8, at least 31 px. Returns: [B, 1152] float32."""
         return pooled_features("alex", images)
+
+    def weights_digest(self) -> str:
+        """What the features are made with (see linksim.metric.kept)."""
+        return weights_digest("alex")
 
     def distance(self, reference: np.ndarray, features: np.ndarray) -> float:
         """Args: [N, 1152] and [M, 1152]. Returns: the distance. Raises: ValueError: fewer than min_images rows."""

@@ -29,6 +29,11 @@ def locate_weights(backbone: Backbone) -> None:
     assets.verified(f"lpips-{backbone}-backbone")
 
 
+def weights_digest(backbone: Backbone) -> str:
+    """Of the network's two files as they are here. Raises MissingAssetError."""
+    return " ".join(assets.digest(f"lpips-{backbone}-{part}") for part in ("heads", "backbone"))
+
+
 @cache
 def load_weights(backbone: Backbone) -> LpipsWeights:
     """The weights of a network, from the files of linksim.assets, their SHA-256 checked.

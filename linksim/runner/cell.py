@@ -19,6 +19,7 @@ from linksim.errors import ComponentError, ImageError, RunStateError
 from linksim.image.source import ImageSource, pixel_digest
 from linksim.link import guard
 from linksim.link.system import Calibrated, Outcome, System
+from linksim.metric import kept
 from linksim.runner.components import Components
 from linksim.runner.images import Shard, open_metrics
 from linksim.runner.limit import time_limit
@@ -189,7 +190,7 @@ class Bench:
         if not extractors:
             return {}
         originals = self._frames(shard)[0][:: self.order.realisations]
-        return {name: self.extractors[name].features(originals) for name in extractors}
+        return {name: kept.features(self.extractors[name], originals) for name in extractors}
 
     def _frames(self, shard: Shard) -> tuple[np.ndarray, FrameSeeds]:
         """[B, H, W, 3]: every image, once for each realisation; and the seeds of the frames."""

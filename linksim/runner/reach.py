@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import socket
+import threading
 from urllib.parse import urlsplit
 
 from linksim.errors import ClusterError
@@ -39,11 +40,20 @@ def _no_address(address: str) -> str | None:
         return "it has no host and port"
     if parts.scheme not in ("tcp", "tls"):
         return None  # Dask knows others
-    try:
-        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
-            return None
-    except OSError as error:
-        return error.strerror or str(error)
+    found: list[str | None] = []
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+                found.append(None)
+        except (OSError, UnicodeError) as error:
+            found.append(getattr(error, "strerror", None) or str(error))
+
+    # A name server that does not answer has no timeout of ours: wait for it from outside.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(2 * CONNECT_SECONDS)
+    return found[0] if found else f"no answer within {2 * CONNECT_SECONDS:g} s"
 
 
 def _no_scheduler(address: str) -> str | None:
@@ -53,7 +63,7 @@ def _no_scheduler(address: str) -> str | None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         kind = asyncio.run(asyncio.wait_for(_identity(address), CONNECT_SECONDS))
-    except TimeoutError:
+    except (TimeoutError, MemoryError):  # what is no length was taken for one
         return "what is there does not speak Dask's protocol"
     except Exception as error:  # what answers may be anything
         return one_line(error)

@@ -37,6 +37,7 @@ from linksim.link.erasure_coded import ErasureCoded
 from linksim.link.slices import Crossed, Rooms
 from linksim.link.token_sender import TokenSender
 from linksim.link.tokens import Tokens
+from linksim.metric import kept
 from linksim.metric.lpips import read_backbone
 from linksim.metric.torch_file import read_tensors
 from linksim.model.store import load_bundle, read_arrays, write_bundle
@@ -288,6 +289,15 @@ def _ladders() -> list[bytes]:
 def _ladder(data: bytes, number: int, folder: Path) -> None:
     rungs = store.parse(data)
     assert rungs is None or all(isinstance(r, store.Rung) for r in rungs.values())
+
+
+def _kept() -> list[bytes]:
+    return [kept.dump(np.arange(9, dtype=np.float32)), kept.dump(np.zeros(0, np.float32))]
+
+
+def _kept_features(data: bytes, number: int, folder: Path) -> None:
+    values = kept.parse(data)
+    assert values is None or (values.dtype == np.float32 and values.ndim == 1)
 
 
 @cache
@@ -644,6 +654,7 @@ TARGETS: dict[str, Target] = {
     "training recipe": Target(_recipes, _recipe),
     "features": Target(_feature_files, _features),
     "ladder cache": Target(_ladders, _ladder),
+    "feature cache": Target(_kept, _kept_features),
     "impulse responses npz": _cir(".npz"),
     "impulse responses h5": _cir(".h5"),
     "fragments": Target(_fragments, _join),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,40 @@ def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             make()
     with pytest.raises(ComponentError, match="not a readable weights file"):
         read_backbone(tmp_path / "lpips" / "alexnet_features_torchvision_layout.npz")
+
+
+TOLERANCE = 1e-6  # of LPIPS, over thread counts and batch sizes
+IN_A_PROCESS = """
+import sys
+import numpy as np
+from linksim.metric.lpips import lpips
+pictures = np.random.default_rng(5).integers(0, 256, (2, 6, 64, 64, 3), np.uint8)
+pictures[1] = (pictures[0] // 2 + pictures[1] // 2)
+found = [
+    [lpips(net, *(p[i : i + batch] for p in pictures)) for i in range(0, 6, batch)]
+    for net in ("alex", "squeeze")
+    for batch in (1, 2, 3, 6)
+]
+np.save(sys.argv[1], np.array([np.concatenate(f) for f in found]))
+"""
+
+
+@pytest.mark.assets
+def test_thread_counts_and_batch_sizes_change_nothing_that_matters(
+    assets: Path, tmp_path: Path
+) -> None:
+    """Workers have other thread counts than one process, and a machine other ones than the next."""
+    found = []
+    for threads in ("1", "3"):
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        subprocess.run(
+            [sys.executable, "-c", IN_A_PROCESS, str(tmp_path / f"{threads}.npy")],
+            env={**os.environ, **dict.fromkeys(names, threads), "LINKSIM_ASSETS": str(assets)},
+            check=True,
+            capture_output=True,
+        )
+        found.append(np.load(tmp_path / f"{threads}.npy").reshape(2, 4, 6))
+    one, three = found
+    assert (one > 0.01).all()
+    np.testing.assert_allclose(three, one, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(one, one[:, 3:].repeat(4, axis=1), rtol=0, atol=TOLERANCE)

@@ -38,4 +38,4 @@ def test_fifty_kills_change_no_row(tmp_path, capsys, form):
     report = campaign(tmp_path, form, 25)
     with capsys.disabled():
         print(json.dumps(report))
-    assert sum(report["disturbances"].values()) == 25 + 25 // 10
+    assert sum(report["disturbances"].values()) == 25 + 25 // 5
