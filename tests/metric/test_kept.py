@@ -103,12 +103,12 @@ def test_a_disk_that_refuses_costs_a_warning(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.assets
 def test_a_second_run_computes_no_features_of_originals(tmp_path: Path, monkeypatch) -> None:
+    """Through the runner; the network itself is left out, its weights' digest is the real one."""
     seen: list[int] = []
-    features = FrechetLpipsAlex.features
 
     def counted(self, images):
         seen.append(len(images))
-        return features(self, images)
+        return images.reshape(len(images), -1)[:, :1152].astype(np.float32)
 
     monkeypatch.setattr(FrechetLpipsAlex, "features", counted)
     study = tmp_path / "study.yaml"

@@ -3,8 +3,8 @@
     python tests/survival/kills.py --out results/survival/kills.json [--kills 25] [--only one workers]
 
 After every kill the same command resumes the run; each run that comes to its end has the rows of one in peace, bit for
-bit, or the campaign ends with an error. With --out the kills are made in pieces of five: the file is written after each,
-counts add up, and the same command goes on with the next until it has as many as asked for.
+bit, or the campaign ends with an error. The kills are made in pieces of five; the file is written after each, counts
+add up, and the same command goes on with the next piece until it has as many as asked for.
 """
 
 from __future__ import annotations
