@@ -46,7 +46,8 @@ def features(metric: SetMetric, images: np.ndarray) -> np.ndarray:
         for b, values in zip(missing, made, strict=True):
             found[b] = values
         _write_all({paths[b]: found[b] for b in missing})
-    return np.stack(found) if found else metric.features(images)
+    whole = [values for values in found if values is not None]
+    return np.stack(whole) if whole else metric.features(images)
 
 
 def _path(base: hashlib.blake2b, image: np.ndarray) -> Path:
