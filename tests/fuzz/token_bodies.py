@@ -53,7 +53,7 @@ def seeds() -> list[bytes]:
     for layout in _layouts():
         bodies = _codecs()["transformer"].pack(tokens, [layout])[0]
         found.append(b"".join(bytes([len(body)]) + body for body in bodies))
-        read = _codecs()["none"].unpack([[None] * layout.packets], [layout])
+        read = _codecs()["transformer"].unpack([[None] * layout.packets], [layout])
         # compiles what draws pictures
         _codecs()["transformer"].conceal(read, [layout], *SIZE, FrameSeeds.of(0, 1))
     return found
