@@ -54,3 +54,29 @@ def relative_entries(cfg: TokenPriorConfig, rows: int, columns: int) -> np.ndarr
     down = np.clip(y[None, :] - y[:, None], -cfg.reach_y, cfg.reach_y) + cfg.reach_y
     across = np.clip(x[None, :] - x[:, None], -cfg.reach_x, cfg.reach_x) + cfg.reach_x
     return (down * (2 * cfg.reach_x + 1) + across).astype(np.int32)
+
+
+# where the heads of a block look at first: the rows and columns away of what they like best, and how they like it less
+# with the squared distance from there
+_NEAR = ((0, -1), (0, 1), (-1, 0), (1, 0))
+_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+_FAR = ((0, -2), (0, 2), (-2, 0), (2, 0))
+_NARROW, _BROAD = 0.75, (0.15, 0.02)
+
+
+def first_biases(cfg: TokenPriorConfig, block: int) -> np.ndarray:
+    """Biases by relative place that a block starts from, [entries, heads] float32.
+
+    Most heads look into one direction, two look around: an optimiser that moves a bias by its step size alone would
+    need thousands of steps to tell neighbours apart.
+    """
+    likes = [
+        *((place, _NARROW) for place in (_NEAR, _DIAGONAL, _FAR)[block % 3]),
+        *(((0, 0), slope) for slope in _BROAD),
+    ]
+    down, across = np.mgrid[-cfg.reach_y : cfg.reach_y + 1, -cfg.reach_x : cfg.reach_x + 1]
+    found = []
+    for head in range(cfg.heads):
+        (y, x), slope = likes[head % len(likes)]
+        found.append(-slope * ((down - y) ** 2 + (across - x) ** 2).reshape(-1))
+    return np.maximum(np.stack(found, -1), -12.0).astype(np.float32)

@@ -38,7 +38,12 @@ from keras import ops
 
 from linksim.model.index_prior import HIDDEN_FROM, Linear, Norm
 from linksim.model.layers import leaky
-from linksim.model.token_grid import TokenPriorConfig, place_buckets, relative_entries
+from linksim.model.token_grid import (
+    TokenPriorConfig,
+    first_biases,
+    place_buckets,
+    relative_entries,
+)
 
 CONTENT, QUERY = 0, 1  # rows of ``kind``
 
@@ -46,7 +51,7 @@ CONTENT, QUERY = 0, 1  # rows of ``kind``
 class TwoStream(keras.layers.Layer):
     """Attention of both streams and a two-layer perceptron, each behind a norm and added."""
 
-    def __init__(self, name: str, cfg: TokenPriorConfig) -> None:
+    def __init__(self, name: str, cfg: TokenPriorConfig, block: int) -> None:
         super().__init__(name=name)
         self.cfg = cfg
         self.norm0 = Norm(f"{name}.norm0", cfg.dim)
@@ -54,6 +59,7 @@ class TwoStream(keras.layers.Layer):
         self.places = self.add_weight(
             shape=(cfg.entries, cfg.heads), initializer="zeros", name="places"
         )
+        self.places.assign(first_biases(cfg, block))
         self.out = Linear(f"{name}.out", cfg.dim, cfg.dim, scale=0.1)
         self.norm1 = Norm(f"{name}.norm1", cfg.dim)
         self.up = Linear(f"{name}.up", cfg.dim, cfg.hidden)
@@ -113,16 +119,18 @@ class TokenPrior(keras.layers.Layer):
         self.cfg, self.stages = cfg, stages
         start = keras.initializers.RandomNormal(stddev=0.1)
 
-        def table(what: str, entries: int):
-            return self.add_weight(shape=(entries, cfg.dim), initializer=start, name=what)
+        loud = keras.initializers.RandomNormal(stddev=0.5)
+
+        def table(what: str, entries: int, initializer: Any = start):
+            return self.add_weight(shape=(entries, cfg.dim), initializer=initializer, name=what)
 
         self.kind = table("kind", 2)
         self.absent = table("absent", stages)
         self.stage = table("stage", stages)
-        self.row = table("row", cfg.rows)
-        self.column = table("column", cfg.columns)
+        self.row = table("row", cfg.rows, loud)
+        self.column = table("column", cfg.columns, loud)
         self.token = [Linear(f"{name}.token{s}", code, cfg.dim) for s in range(stages)]
-        self.blocks = [TwoStream(f"{name}.block{i}", cfg) for i in range(cfg.layers)]
+        self.blocks = [TwoStream(f"{name}.block{i}", cfg, i) for i in range(cfg.layers)]
         self.norm = Norm(f"{name}.norm", cfg.dim)
         self.estimate = Linear(f"{name}.estimate", cfg.dim, code)
         self.depth_h = Linear(f"{name}.depth_h", cfg.dim, cfg.dim)
@@ -186,16 +194,32 @@ class TokenPrior(keras.layers.Layer):
         out = self.head[stage](leaky(self.depth_norm(u)))
         return ops.matmul(out, ops.transpose(book)) + self.bias[stage]
 
-    def start(self, books: Sequence[np.ndarray], usage: Sequence[np.ndarray]) -> None:
-        """Begin at the order-0 statistics, every stage's codes heard equally loud. In place.
+    def start(self, books: Sequence[np.ndarray], usage: Sequence[np.ndarray], rng: Any) -> None:
+        """Begin at the order-0 statistics, and with vectors that hold y_hat. In place.
 
-        Args: books: [K, code] per stage; usage: per stage [K], how often each code is used.
+        One half of a position's vector is a linear map of the sum of its codes, the same for all stages, strong
+        coordinates louder; the other half tells the stages apart, each about as loud as the next.
+
+        Args:
+          books: [K, code] per stage.
+          usage: per stage [K], how often each code is used.
+          rng:   draws the maps.
         """
-        shares = []
-        for s, (book, counts) in enumerate(zip(books, usage, strict=True)):
+        half = self.cfg.dim // 2
+        size = books[0].shape[1]
+        shares = [(n + 1e-3 * n.mean() + 1e-9) / n.sum() for n in usage]
+        deviation = np.sqrt(
+            sum(p @ np.square(b - p @ b) for b, p in zip(books, shares, strict=True)) + 1e-9
+        )
+        common = rng.normal(0, 1, (size, half))
+        if half >= size:
+            common = np.linalg.svd(common, full_matrices=False)[2]
+        common = common / np.sqrt(deviation)[:, None]
+        common *= np.sqrt(half / np.square(deviation[:, None] * common).sum())
+        for s, book in enumerate(books):
             loud = float(np.sqrt(np.mean(np.square(book)))) + 1e-6
-            for layer in (self.token[s], self.head[s]):
-                layer.kernel.assign(np.asarray(layer.kernel.numpy() / loud, np.float32))
-            share = (counts + 1e-3 * counts.mean() + 1e-9) / counts.sum()
-            shares.append(np.log(share))
-        self.bias.assign(np.stack(shares).astype(np.float32))
+            own = rng.normal(0, 0.5 / (loud * np.sqrt(size)), (size, self.cfg.dim - half))
+            self.token[s].kernel.assign(np.concatenate([common, own], 1).astype(np.float32))
+            head = self.head[s].kernel
+            head.assign(np.asarray(head.numpy() / loud, np.float32))
+        self.bias.assign(np.log(np.stack(shares)).astype(np.float32))

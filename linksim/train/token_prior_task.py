@@ -82,7 +82,8 @@ class TokenPriorTask(TokensTask):
             for s in range(net.cfg.stages):
                 counts = np.bincount(flat[:, s], minlength=net.cfg.codes)
                 usage[s] += weight * counts / len(flat)
-        prior_of(net).start([book.numpy() for book in net.books()], list(usage))
+        books = [book.numpy() for book in net.books()]
+        prior_of(net).start(books, list(usage), self.seed.child("prior").generator())
 
     def tokens(self, net: TokenNet) -> list[np.ndarray]:
         """Tokens of every source's pictures and of their mirror images, [2,N,h,w,S] int16 each, from the cache."""

@@ -13,6 +13,7 @@ import keras  # noqa: E402
 
 from linksim.model.token_grid import (  # noqa: E402
     TokenPriorConfig,
+    first_biases,
     place_buckets,
     relative_entries,
 )
@@ -168,18 +169,21 @@ def test_a_stage_is_predicted_from_the_stages_before_it(net):
         assert moved == [t > s for t in range(3)]
 
 
-def test_a_prior_begins_at_how_often_codes_are_used(net):
+def test_a_prior_begins_at_how_often_codes_are_used_and_with_vectors_that_hold_the_latents(net):
     prior = net.prior
-    usage = [np.random.default_rng(s).uniform(0, 5, 16) for s in range(3)]
+    rng = np.random.default_rng(7)
+    usage = [rng.uniform(0, 5, 16) for _ in range(3)]
     books = [book.numpy() for book in net.books()]
-    before = [layer.kernel.numpy().copy() for layer in prior.token]
-    prior.start(books, usage)
+    prior.start(books, usage, rng)
     share = usage[1] / usage[1].sum()
     bias = prior.bias.numpy()[1]
     assert np.allclose(np.exp(bias) / np.exp(bias).sum(), share, atol=2e-3)
-    loud = [np.sqrt(np.mean(np.square(books[s] @ prior.token[s].kernel.numpy()))) for s in range(3)]
-    assert max(loud) < 3 * min(loud)
-    assert not np.allclose(before[0], prior.token[0].kernel.numpy())
+    index = rng.integers(0, 16, (1, 300, 3))
+    vector = np.asarray(sum(prior.pieces(index, net.books())))[0, :, :6]
+    y_hat = sum(book[index[0, :, s]] for s, book in enumerate(books))
+    back = np.linalg.lstsq(vector, y_hat, rcond=None)[0]
+    assert np.allclose(vector @ back, y_hat, atol=1e-2), "the first half is a map of y_hat"
+    assert 0.3 < vector.std() < 3
 
 
 def test_places():
@@ -192,6 +196,14 @@ def test_places():
     assert (np.diag(entries) == cfg.entries // 2).all()
     assert entries[0, 4] != entries[4, 0]
     assert entries[0, 1] == entries[1, 2] == entries[3, 4]
+
+
+def test_heads_begin_by_looking_at_neighbours():
+    cfg = TokenPriorConfig(dim=12, heads=6, reach_y=2, reach_x=2)
+    entries = relative_entries(cfg, 3, 3)[4]  # of the middle
+    best = [[int(v) for v in first_biases(cfg, b)[entries].argmax(0)] for b in (0, 1)]
+    assert best == [[3, 5, 1, 7, 4, 4], [0, 2, 6, 8, 4, 4]]
+    assert first_biases(cfg, 2).shape == (25, 6)
 
 
 @pytest.mark.parametrize(

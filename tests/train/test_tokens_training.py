@@ -147,6 +147,16 @@ def test_the_transformer_learns_on_tokens_computed_once(data, tokeniser, tmp_pat
         bundle.arrays["g_a.stem/kernel"], load_bundle(str(weights)).arrays["g_a.stem/kernel"]
     )
     assert TokenPriorTask.differences(both, bundle.card["golden"]) == []
+    # under the tokeniser's own name one file holds all, and what shares with the old one shares with it
+    joined = tmp_path / "joined"
+    one = export(config, path.parent, "small", joined)
+    assert len(np.load(one).files) == len(bundle.arrays)
+    export(config, path.parent, "other", joined)
+    assert len(np.load(joined / "other.npz").files) < len(bundle.arrays)
+    assert (
+        load_bundle(str(joined / "other.npz")).card["shared"][0]["sha256"]
+        == load_bundle(str(one)).card["sha256"]
+    )
     wrong = json.loads(json.dumps(bundle.card["golden"]))
     wrong[0]["bits"]["intra"] *= 1.1
     assert len(TokenPriorTask.differences(both, wrong)) == 1
