@@ -94,7 +94,7 @@ class Filler:
         return np.where((position >= 0)[..., None], found, -1)
 
     def one_shot(self) -> list[Filled]:
-        """The expected y_hat at lost positions."""
+        """The expected y_hat at lost positions, which g_s is still told are lost: that is how it was trained."""
         y_hat = self.net.code(self.index)
         rows, position = self._asking()
         if len(rows):
@@ -102,7 +102,7 @@ class Filler:
             picture = np.broadcast_to((rows // len(self._tiles))[:, None], position.shape)
             there = position >= 0
             y_hat[picture[there], position[there]] = estimate[there]
-        return self._filled(y_hat, np.where(self.lost, self.depth, (self.index >= 0).sum(-1)))
+        return self._filled(y_hat, (self.index >= 0).sum(-1))
 
     def iterative(self, seeds: FrameSeeds, steps: int, temperature: float) -> list[Filled]:
         """Tokens drawn in steps. See ``draw``."""

@@ -135,16 +135,44 @@ class TokenNet(keras.Model):
         phi = hat_basis(share, self.cfg.transforms.anchors)
         return (self.g_s(self.up(y_hat) + self.lost(1.0 - there), phi) + 0.5) * 255.0
 
-    def call(self, x, there):
+    def estimate(self, index, there, lost):
+        """What the prior expects of y_hat where positions are lost, given all that is there; without gradient.
+
+        Args:    index [B,h,w,S] int; there [B,h,w,S] 0 or 1; lost [B,h,w] 0 or 1.
+        Returns: [B,h,w,dim], zero where not lost.
+        """
+        assert self.prior is not None
+        _, rows, columns, stages = index.shape
+        count = rows * columns
+        known = ops.reshape(there, (-1, count, stages)) > 0
+        pieces = self.prior.pieces(
+            ops.where(known, ops.reshape(index, (-1, count, stages)), -1), self.books()
+        )
+        content = sum(pieces[1:], pieces[0])
+        query = ops.zeros_like(content) + ops.sum(self.prior.absent, 0)
+        asked = ops.reshape(lost, (-1, count)) > 0
+        heard = known[..., 0]
+        rounds = ops.where(asked, 1, ops.where(heard, 0, -1))
+        alone = ops.arange(count, dtype="int32") + 1000  # what nobody may hear
+        groups = ops.where(ops.logical_or(asked, heard), 0, alone)
+        state = self.prior.states(content, query, rounds, groups, rows, columns)
+        found = ops.reshape(self.prior.estimate(state), (-1, rows, columns, self.cfg.dim))
+        return ops.stop_gradient(found) * lost[..., None]
+
+    def call(self, x, there, filled=None):
         """Training pass.
 
-        Args:    x [B,H,W,3] float32 0..255; there [B,h,w,S] 0 or 1.
+        Args:    x [B,H,W,3] float32 0..255; there [B,h,w,S] 0 or 1; filled [B,h,w] 0 or 1, lost positions that show
+                 what the prior expects (needs one).
         Returns: x_hat [B,H,W,3]; y; y_hat without gradient; inputs and indices of the quantiser's stages.
         """
         y = self.analyse(x)
         parts, inputs, _, indices = self.q(y)
         y_hat = sum(part * there[..., s : s + 1] for s, part in enumerate(parts))
-        return self.synthesise(y_hat, there), y, ops.stop_gradient(y_hat), inputs, indices
+        shown = y_hat
+        if self.prior is not None and filled is not None:
+            shown = y_hat + self.estimate(ops.stack(indices, -1), there, filled)
+        return self.synthesise(shown, there), y, ops.stop_gradient(y_hat), inputs, indices
 
 
 def there_at(stages: int, level: float, order: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ from linksim.train.turn import Turn
 
 WHOLE_STAGES = 0.5  # share of images whose last stage is complete
 LOSSES = 0.15  # share of images that lose positions
+LOSSES_FILLED = 0.5  # the same where a prior fills them in
+FILLED = 0.6  # share of these whose lost positions show the prior's estimate, the others the mean token
 MOST_LOST = 0.5  # of their positions
 BETA = 0.25  # of the commitment
 START_IMAGES = 700  # that the linear maps and codebooks start from
@@ -71,23 +73,30 @@ class TokensTask(Task):
         # one draw per stratum: a batch covers all rates
         u = (rng.permutation(size) + rng.random(size)) / size
         grid = (x.shape[1] // STRIDE, x.shape[2] // STRIDE)
-        there = [self._there(cfg, 0.3 + (cfg.stages - 0.3) * v, grid, rng) for v in u]
+        losses = LOSSES_FILLED if cfg.prior else LOSSES
+        made = [self._there(cfg, 0.3 + (cfg.stages - 0.3) * v, grid, rng, losses) for v in u]
+        there, gone = (np.stack(part) for part in zip(*made, strict=True))
+        filled = (rng.random(size) < FILLED)[:, None, None] & gone
         return {
             "x": x,
-            "there": np.stack(there),
+            "there": there,
+            "filled": filled.astype(np.float32),
             "revive": rng.integers(0, 1 << 30, (cfg.stages, cfg.codes)).astype(np.int32),
         }
 
     @staticmethod
-    def _there(cfg: TokenConfig, level: float, grid: tuple[int, int], rng: Any) -> np.ndarray:
+    def _there(
+        cfg: TokenConfig, level: float, grid: tuple[int, int], rng: Any, losses: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens that are there [h,w,S], and positions that had some and lost them [h,w]."""
         if rng.random() < WHOLE_STAGES:
             level = float(np.ceil(level))
         order = rng.permutation(grid[0] * grid[1]).reshape(grid)
         there = there_at(cfg.stages, level, order)
-        if rng.random() < LOSSES:
-            gone = rng.random(grid) < rng.uniform(0.02, MOST_LOST)
-            there = there * ~gone[..., None]
-        return there
+        gone = np.zeros(grid, bool)
+        if rng.random() < losses:
+            gone = (rng.random(grid) < rng.uniform(0.02, MOST_LOST)) & (there[..., 0] > 0)
+        return there * ~gone[..., None], gone
 
     def loss(self, net: TokenNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Mean over images of ln MSE (so that the mean PSNR is what rises), and the commitment beside it."""
@@ -101,7 +110,7 @@ class TokensTask(Task):
         from keras import ops
 
         x, there = ops.cast(batch["x"], "float32"), batch["there"]
-        x_hat, y, y_hat, inputs, indices = net(x, there)
+        x_hat, y, y_hat, inputs, indices = net(x, there, batch["filled"])
         mse = ops.mean(ops.square(x_hat - x), (1, 2, 3))
         # deviates from VQ-VAE: y is drawn to the sum of the codes that the decoder has, not to each stage's
         error = ops.sum(ops.square(y - y_hat), -1) * there[..., 0]
