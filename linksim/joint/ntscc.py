@@ -277,7 +277,7 @@ class _Machine:
         bundle = load_bundle(weights)
         if (network := bundle.card.get("network")) not in NETWORKS:
             raise ComponentError(
-                f"weights {weights!r} are of the network {network!r}, ntscc needs one of {NETWORKS}"
+                f"weights {weights!r} are of the network {network!r}, ntscc needs {', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}"
             )
         self.bundle = bundle
         self.net = NtsccNet(NtsccConfig(**bundle.card["architecture"]))

@@ -172,7 +172,9 @@ def test_too_small_a_budget(weights):
 def test_bad_weights(tmp_path):
     with pytest.raises(MissingAssetError, match="no model card"):
         Ntscc(str(tmp_path / "none.npz")).encode(pictures(), np.full(3, 200), knowledge(3), 0)
-    with pytest.raises(ComponentError, match="network 'ntc', ntscc needs 'ntscc'"):
+    with pytest.raises(
+        ComponentError, match="network 'ntc', ntscc needs ntscc, ntscc-perceptual or deepjscc"
+    ):
         Ntscc("ntc").encode(pictures(), np.full(3, 200), knowledge(3), 0)
     with pytest.raises(ValueError, match="profile must be auto or uniform"):
         Ntscc(profile="none")
