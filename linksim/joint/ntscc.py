@@ -277,7 +277,8 @@ class _Machine:
         bundle = load_bundle(weights)
         if (network := bundle.card.get("network")) not in NETWORKS:
             raise ComponentError(
-                f"weights {weights!r} are of the network {network!r}, ntscc needs {', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}"
+                f"weights {weights!r} are of the network {network!r}, ntscc needs "
+                f"{', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}"
             )
         self.bundle = bundle
         self.net = NtsccNet(NtsccConfig(**bundle.card["architecture"]))
