@@ -124,12 +124,21 @@ def main() -> None:
     parser.add_argument(
         "--misses", type=Path, help="only count misses on the ladders of this cache"
     )
+    parser.add_argument("--smoke", action="store_true", help="two pictures, jpeg, one SNR")
     options = parser.parse_args()
+    if options.smoke:
+        options.scenario = Path(__file__).parents[2] / "scenarios" / "quickstart.yaml"
+    elif options.scenario is None and options.misses is None:
+        parser.error("name a scenario, or --smoke")
     if options.misses is not None:
         print(json.dumps(misses(options.misses), indent=1))
         return
     LadderCodec._rungs = _counted  # type: ignore[method-assign]
     study = yaml.safe_load(options.scenario.read_text())
+    if options.smoke:
+        study["images"]["limit"], study["systems"] = 2, ["jpeg"]
+        study["axes"]["es_n0_db"], study["channels"] = [4], ["awgn"]
+        study.pop("figures", None)
     with tempfile.TemporaryDirectory(prefix="linksim-ladders-") as folder:
         work, rows = Path(folder), []
         report: dict[str, Any] = {}
