@@ -11,6 +11,7 @@ from linksim.runner import work
 from linksim.runner.board import Board, Failure, Progress
 from linksim.runner.cell import Order
 from linksim.runner.components import reason
+from linksim.runner.early import EarlyPool
 from linksim.runner.plan import Job, Plan
 from linksim.runner.pool import Lost, Pool, Ticket
 
@@ -22,15 +23,25 @@ _START_SECONDS = 300.0  # for local workers to come up
 
 
 def run_on_workers(
-    board: Board, order: Order, workers: int, cluster: str | None, progress: Progress | None
+    board: Board,
+    order: Order,
+    workers: int,
+    cluster: str | None,
+    progress: Progress | None,
+    early: EarlyPool | None = None,
 ) -> list[str]:
-    """Compute what ``board`` wants. Returns: notes for people. Raises: ClusterError; what ``board`` raises."""
+    """Compute what ``board`` wants.
+
+    Args:    early: workers that are coming up already.
+    Returns: notes for people.
+    Raises:  ClusterError; what ``board`` raises.
+    """
     plan = Plan(board)
     if plan.finished():
         return []
     if progress is not None:
         progress(board.settled, board.total, "starting workers")
-    with Pool.open(workers, cluster) as pool:
+    with Pool.open(workers, cluster) if early is None else early.take() as pool:
         return _Crew(board, order, plan, pool, progress).finish()
 
 

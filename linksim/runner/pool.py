@@ -8,7 +8,6 @@ import multiprocessing.resource_tracker
 import os
 import queue
 import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -161,6 +160,13 @@ class Pool:
         ticket.add_done_callback(self._done.put)
         return ticket
 
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function on each worker that is there, before anything else; nobody waits for what it brings."""
+        self._kept = [
+            self.client.submit(function, *arguments, workers=[worker], pure=False)
+            for worker in self.client.nthreads()
+        ]
+
     def finished(self, seconds: float) -> list[Ticket]:
         """Tickets that have come back; waits for one at most so long."""
         found = []
@@ -217,9 +223,6 @@ def _without_interrupts() -> Iterator[None]:
 
     Ctrl-C goes to every process of a terminal; it is for this one alone to end the run in order.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     multiprocessing.resource_tracker.ensure_running()  # starting it would let SIGINT through again
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

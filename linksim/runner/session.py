@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from linksim.runner.board import Board, Progress
 from linksim.runner.cell import Bench, Order
 from linksim.runner.components import Components
 from linksim.runner.deal import Share
+from linksim.runner.early import EarlyPool
 from linksim.runner.images import open_metrics, open_source, shards
 from linksim.runner.manifest import manifest
 from linksim.runner.operating import settle
@@ -74,7 +76,6 @@ def run(
     source = open_source(scenario)
     parts = Components(scenario.folder)
     notes: list[str] = []
-    runnable, failed = preflight(scenario, source, parts, notes)
     of_images, of_sets, absent = open_metrics(scenario.metric_forms)
     for column in needs(scenario.stop):
         name = column.removeprefix("metric_")
@@ -83,39 +84,43 @@ def run(
             raise ScenarioError(
                 f"cannot be watched: {why}", file=scenario.file, key=f"stop.ci_width.{name}"
             )
-    cut = shards(source, scenario.batch)
-    extractors = list(dict.fromkeys(m.extractor for m in of_sets.values()))
     forms = dict(zip(scenario.metrics, scenario.metric_forms, strict=True))
-    names = [
-        *(_identity(forms[name]) for name in of_images),
-        *(f"features:{m.extractor}" for m in of_sets.values()),
-    ]
     order = Order.of(scenario, [forms[name] for name in (*of_images, *of_sets)], timeout_s)
-
-    mine = part.deal(runnable, len(cut), bool(needs(scenario.stop))) if part else lambda p, s: True
-    summary = RunSummary(out, len(scenario.points()), len(runnable) * len(cut), 0, 0.0, failed)
-    summary.absent_metrics = absent
-    summary.notes += notes
-    about = manifest(scenario, source, command, absent, parts, len(cut))
-    with RunFolder.create_or_open(out, about) as folder:
-        if scenario.budget == "mean":
-            runnable = settle(runnable, cut, Bench(order, source), folder, failed, progress)
-        board = Board(scenario, runnable, cut, names, extractors, folder, mine)
-        summary.num_cells = board.total
-        if workers == 1 and cluster is None:
-            run_here(board, Bench(order, source), progress)
-        else:
-            from linksim.runner.parallel import run_on_workers  # imports Dask
-
-            summary.notes += run_on_workers(board, order, workers, cluster, progress)
-        failed += [(runnable[p], board.broken[p]) for p in sorted(board.broken)]
-        summary.num_computed = board.num_computed
-        summary.notes += folder.notes
-        folder.finish(
-            cells=range(board.total),
-            failed_points=[(point.id, why) for point, why in failed],
-            seconds=time.perf_counter() - started,
+    here = workers > 1 and cluster is None and not out.exists()
+    with EarlyPool(workers, order) if here else contextlib.nullcontext() as early:
+        runnable, failed = preflight(scenario, source, parts, notes)
+        cut = shards(source, scenario.batch)
+        extractors = list(dict.fromkeys(m.extractor for m in of_sets.values()))
+        names = [
+            *(_identity(forms[name]) for name in of_images),
+            *(f"features:{m.extractor}" for m in of_sets.values()),
+        ]
+        mine = (
+            part.deal(runnable, len(cut), bool(needs(scenario.stop))) if part else lambda p, s: True
         )
+        summary = RunSummary(out, len(scenario.points()), len(runnable) * len(cut), 0, 0.0, failed)
+        summary.absent_metrics = absent
+        summary.notes += notes
+        about = manifest(scenario, source, command, absent, parts, len(cut))
+        with RunFolder.create_or_open(out, about) as folder:
+            if scenario.budget == "mean":
+                runnable = settle(runnable, cut, Bench(order, source), folder, failed, progress)
+            board = Board(scenario, runnable, cut, names, extractors, folder, mine)
+            summary.num_cells = board.total
+            if workers == 1 and cluster is None:
+                run_here(board, Bench(order, source), progress)
+            else:
+                from linksim.runner.parallel import run_on_workers  # imports Dask
+
+                summary.notes += run_on_workers(board, order, workers, cluster, progress, early)
+            failed += [(runnable[p], board.broken[p]) for p in sorted(board.broken)]
+            summary.num_computed = board.num_computed
+            summary.notes += folder.notes
+            folder.finish(
+                cells=range(board.total),
+                failed_points=[(point.id, why) for point, why in failed],
+                seconds=time.perf_counter() - started,
+            )
     if progress:
         progress(summary.num_cells, summary.num_cells, "done")
     summary.seconds = time.perf_counter() - started

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from linksim import __version__
 from linksim.errors import LinksimError
 from linksim.runner.board import Failure
 from linksim.runner.cell import Bench, CellResult, Order
 from linksim.runner.components import reason
-from linksim.runner.images import Shard
+from linksim.runner.images import Shard, open_metrics
 from linksim.scenario import Point
 
 # Whoever starts more than one process on a machine has to share its cores between them.
@@ -66,6 +70,17 @@ def thread_settings(threads: int) -> dict[str, str]:
         name: os.environ.get(name, "1" if name == "LINKSIM_CODEC_JOBS" else str(threads))
         for name in THREAD_VARIABLES
     }
+
+
+def warm(order: Order) -> None:
+    """Load what the first cell would load: compiled kernels, and the libraries of the metrics. Failures show there."""
+    with contextlib.suppress(Exception):
+        for module in ("encoder", "mapper", "demap", "decoder"):
+            importlib.import_module(f"linksim.phy.fast.{module}")
+        dark = np.zeros((1, 64, 64, 3), np.uint8)
+        for metric in open_metrics(order.metrics)[0].values():
+            with contextlib.suppress(Exception):
+                metric(dark, dark)
 
 
 def prepare(
