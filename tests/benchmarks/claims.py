@@ -1,4 +1,4 @@
-"""What issue 5 asks of the joint coders, read off the tables of finished runs.
+"""What docs/joint.md claims of the joint coders, read off the tables of finished runs.
 
     uv run python tests/benchmarks/claims.py results/degradation results/consistency ...
 
