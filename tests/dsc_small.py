@@ -12,22 +12,22 @@ from linksim import quiet
 SIZE = (32, 48)
 
 
-def options(alignment: str = "global", mirror: bool = True) -> dict:
+def options(alignment: str = "global", mirror: bool = True, **more) -> dict:
     """A small architecture."""
     widths = {"width4": 8, "width8": 12, "hidden8": 8, "blocks_a": 1, "blocks_side": 1}
     small = {"blocks_s": 2, "attention": 8, "dim": 6, "sizes": (24, 20, 16), "strides": (2, 1, 1)}
     prior = {"prior_dim": 16, "prior_heads": 2, "prior_layers": 1, "prior_hidden": 24}
-    return {"alignment": alignment, "mirror": mirror, **widths, **small, **prior}
+    return {"alignment": alignment, "mirror": mirror, **widths, **small, **prior, **more}
 
 
 @cache
-def _arrays(alignment: str) -> dict[str, np.ndarray]:
+def _arrays(alignment: str, more: tuple) -> dict[str, np.ndarray]:
     quiet.load("keras")
     from linksim.model.dsc import DscConfig, DscNet
     from linksim.model.store import gather
 
     rng = np.random.default_rng(3)
-    arrays = gather(DscNet(DscConfig(**options(alignment))))
+    arrays = gather(DscNet(DscConfig(**options(alignment, **dict(more)))))
     for name in sorted(arrays):
         value = arrays[name]
         if name.endswith("usage"):
@@ -40,13 +40,13 @@ def _arrays(alignment: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def write(folder: Path, alignment: str = "global", network: str = "dsc") -> str:
+def write(folder: Path, alignment: str = "global", network: str = "dsc", **more) -> str:
     """Write the weights. Returns: the path that ``weights`` takes."""
     from linksim.model.store import write_bundle
 
-    path = folder / f"small-{alignment}.npz"
-    card = {"network": network, "architecture": options(alignment)}
-    write_bundle(path, _arrays(alignment), card)
+    path = folder / f"small-{'-'.join([alignment, *more])}.npz"
+    card = {"network": network, "architecture": options(alignment, **more)}
+    write_bundle(path, _arrays(alignment, tuple(more.items())), card)
     return str(path)
 
 

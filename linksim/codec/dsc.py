@@ -32,7 +32,7 @@ from linksim.types import Decoded, Delivered, Packet, Packets, Status
 
 Mode = Literal["separate", "distributed", "joint"]
 Fill = Literal["prior", "side"]
-NETWORKS = ("dsc", "dsc-prior")
+NETWORKS = ("dsc", "dsc-decoder", "dsc-prior")
 KEPT = 64  # pictures whose indices and tables are remembered
 CURVE_POINTS = 9  # of the curve that ``distortion`` interpolates
 MAX_BANDS = 64
@@ -167,10 +167,10 @@ class _Coded:
 
 @dataclass(frozen=True)
 class Cost:
-    """What all indices of a picture cost.
+    """What a picture's indices cost.
 
-    Args: index: of every stage [h_s, w_s]. estimate: bits by the tables, packets' own fields included. real: bits of
-      the packets.
+    Args: index: of every stage [h_s, w_s], all of them. estimate: bits of those sent by the tables, packets' own fields
+      included. real: bits of the packets.
     """
 
     index: list[np.ndarray]
@@ -299,15 +299,19 @@ class Dsc:
                 return packets
             step -= 1
 
-    def cost(self, image: np.ndarray, side: np.ndarray | None = None) -> Cost:
-        """What a picture costs with all its indices. Args: image [H,W,3] uint8; side: for mode "joint" alone."""
+    def cost(self, image: np.ndarray, side: np.ndarray | None = None, share: float = 1.0) -> Cost:
+        """What a picture costs with its first indices.
+
+        Args: image [H,W,3] uint8; side: for mode "joint" alone; share: of the indices that is sent.
+        """
         coded = self._code(image, side)
         estimate, real = 0.0, 0
         for band, index, tables, bits in zip(
             self._bands(*image.shape[:2]), coded.index, coded.tables, coded.bits, strict=True
         ):
-            estimate += 8 * CHECK_BYTES + self._coder.count_bits(band) + float(bits[-1])
-            real += 8 * len(self._coder.write(index, tables, band, len(bits) - 1))
+            count = round(share * (len(bits) - 1))
+            estimate += 8 * CHECK_BYTES + self._coder.count_bits(band) + float(bits[count])
+            real += 8 * len(self._coder.write(index, tables, band, count))
         stages = range(len(coded.index[0]))
         whole = [np.concatenate([part[s] for part in coded.index]) for s in stages]
         return Cost(whole, estimate, real)

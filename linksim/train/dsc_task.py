@@ -1,7 +1,8 @@
-"""The training tasks of distributed coding: the conditional VQ-VAE in all modes at all rates, and the prior alone.
+"""The training tasks of distributed coding: the conditional VQ-VAE in all modes at all rates, and its parts alone.
 
 ``dsc`` trains the VQ-VAE, and its prior on a few images of every batch, so that each checkpoint is a whole codec.
-``dsc-prior`` goes on with the prior alone, the VQ-VAE as ``start_from`` has it.
+``dsc-prior`` goes on with the prior alone, the VQ-VAE as ``start_from`` has it; ``dsc-decoder`` with g_s alone, so that
+indices, rates and prior stay what they are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from linksim.train.start import principal_axes
 from linksim.train.task import Task
 
 SHARES = {"separate": 0.3, "distributed": 0.45, "joint": 0.25}  # of the images of a batch
+DECODER_SHARES = {"separate": 0.25, "distributed": 0.5, "joint": 0.25}
 SIDE_ONLY = 0.08  # share of images with side information that arrive without a single index
 LOSSES = 0.15  # share of images that lose bands
 WHOLE_STAGES = 0.5  # share of images whose last stage is complete
@@ -68,6 +70,7 @@ class DscTask(Task):
     """ln MSE in all modes at all rates; ``options`` are those of DscConfig."""
 
     figure_axes: ClassVar = ("bpp", "psnr")
+    shares: ClassVar = SHARES
 
     def network(self) -> DscNet:
         """A fresh network; its variables are drawn from the run's seed."""
@@ -95,8 +98,8 @@ class DscTask(Task):
         rng = self.seed.child("modes", step).generator()
         # one draw per stratum: a batch holds every mode at about its share
         u = (rng.permutation(size) + rng.random(size)) / size
-        which = np.searchsorted(np.cumsum(list(SHARES.values()))[:-1], u, side="right")
-        modes = [list(SHARES)[i] for i in which]
+        which = np.searchsorted(np.cumsum(list(self.shares.values()))[:-1], u, side="right")
+        modes = [list(self.shares)[i] for i in which]
         masks = [self._mask(cfg, mode, x.shape[1:3], rng) for mode in modes]
         return {
             "x": x,
@@ -169,6 +172,27 @@ class DscTask(Task):
     def differences(cls, path: Path, golden: list[dict[str, Any]]) -> list[str]:
         """Decodes the stored packets: what is on disk somewhere must stay readable."""
         return differences(path, golden)
+
+
+@dataclass(frozen=True)
+class DscDecoderTask(DscTask):
+    """g_s alone: what is sent stays as it is in every mode. The recipe freezes g_a, si, q and prior."""
+
+    shares: ClassVar = DECODER_SHARES
+
+    def loss(self, net: DscNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Mean over images of ln MSE."""
+        from keras import ops
+
+        x = ops.cast(batch["x"], "float32")
+        x_hat, *_ = net(x, ops.cast(batch["side"], "float32"), batch["sees"], batch["mask"])
+        logs = ops.log(ops.mean(ops.square(x_hat - x), (1, 2, 3)) + 1.0)
+        value = ops.mean(logs)
+        figures = {"loss": value}
+        for m, mode in enumerate(MODES):
+            mine = ops.cast(ops.equal(ops.sum(batch["sees"], -1), float(m)), "float32")
+            figures[f"ln_mse_{mode}"] = ops.sum(logs * mine) / ops.maximum(ops.sum(mine), 1.0)
+        return value, figures
 
 
 @dataclass(frozen=True)

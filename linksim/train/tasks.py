@@ -16,6 +16,7 @@ TASKS = {
     "ntc": "linksim.train.ntc_task:NtcTask",
     "ntc-perceptual": "linksim.train.ntc_perceptual_task:NtcPerceptualTask",
     "dsc": "linksim.train.dsc_task:DscTask",
+    "dsc-decoder": "linksim.train.dsc_task:DscDecoderTask",
     "dsc-prior": "linksim.train.dsc_task:DscPriorTask",
     "tokens": "linksim.train.tokens_task:TokensTask",
     "tokens-perceptual": "linksim.train.tokens_task:TokensPerceptualTask",

@@ -177,6 +177,14 @@ def test_cost_counts_what_packets_take(weights):
     assert cost.estimate == pytest.approx(fixed + 2 * np.log2(28), rel=0.01)
 
 
+def test_cost_of_a_share_of_the_indices(weights):
+    codec = Dsc(weights, bands=2)
+    costs = [codec.cost(IMAGES[0], share=s) for s in (0.1, 0.5, 1.0)]
+    assert costs[0].estimate < costs[1].estimate < costs[2].estimate
+    assert all(c.estimate <= c.real <= c.estimate + 32 for c in costs)
+    assert costs[2].real == codec.cost(IMAGES[0]).real
+
+
 def test_distortion_falls_with_the_budget(weights):
     codec = Dsc(weights)
     mse = codec.distortion(IMAGES, np.array([8, 200, 400, 900]))
@@ -184,9 +192,17 @@ def test_distortion_falls_with_the_budget(weights):
     assert (np.diff(mse[:, 1:], axis=1) <= 0).all() and np.isfinite(mse[:, 1:]).all()
 
 
-@pytest.mark.parametrize("alignment", ["rows", "concat"])
-def test_other_alignments_run(tmp_path, alignment):
-    codec = Dsc(write(tmp_path, alignment))
+@pytest.mark.parametrize(
+    ("alignment", "more"),
+    [
+        ("rows", {}),
+        ("concat", {}),
+        ("global", {"detail": 6}),
+        ("rows", {"detail": 6, "fit": True, "mirror": False}),
+    ],
+)
+def test_other_architectures_run(tmp_path, alignment, more):
+    codec = Dsc(write(tmp_path, alignment, **more))
     packets = codec.encode(IMAGES, np.full(3, 400))
     a, b = (codec.decode(delivered(packets), *SIZE, s).images[0] for s in (SIDE, SIDE[::-1]))
     assert (a != b).any()

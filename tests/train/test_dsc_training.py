@@ -132,3 +132,23 @@ def test_a_run_moves_codebooks_and_weights_and_exports_a_codec(data, tmp_path):
     end = second.stepper.state()
     moved = {k for k, v in start.items() if (end[k] != v).any()}
     assert moved and all(name.startswith("weights/prior") for name in moved)
+
+    finer = recipe(
+        data,
+        tmp_path / "decoder",
+        model="dsc-decoder",
+        options=options(detail=6),
+        start_from=[{"weights": str(exported)}],
+        freeze=["g_a", "si", "q", "prior"],
+    )
+    third = prepare(load_config(finer), finer.parent)
+    start = {k: v.copy() for k, v in third.stepper.state().items() if k.startswith("weights/")}
+    third.train()
+    end = third.stepper.state()
+    moved = {k for k, v in start.items() if (end[k] != v).any()}
+    assert moved and all(name.startswith("weights/g_s") for name in moved)
+    assert {"weights/g_s.detail.out/kernel", "weights/g_s.out/kernel"} <= moved
+    again = Dsc(str(export(load_config(finer), finer.parent, "finer", tmp_path)))
+    assert (
+        again.encode(image[:, :32], np.array([400])).of[0][0].data[1:] == packets.of[0][0].data[1:]
+    )

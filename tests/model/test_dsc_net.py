@@ -1,0 +1,77 @@
+"""The network of distributed coding: what starts as nothing, and what finds a shift without training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dsc_small import options, pictures
+
+from linksim import quiet
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keras():
+    quiet.load("keras")
+
+
+def outputs(net, sees, level=2.0):
+    from linksim.model.dsc import mask_of
+    from linksim.train.dsc_task import arrived_at
+
+    x, side = pictures(2, 1).astype(np.float32), pictures(2, 2).astype(np.float32)
+    mask = np.stack([mask_of(net.cfg, arrived_at(net.cfg, level, 32, 48))] * 2)
+    return np.asarray(net(x, side, np.array([sees] * 2, np.float32), mask)[0])
+
+
+def test_the_fine_branch_starts_as_nothing_and_serves_those_who_see():
+    from linksim.model.dsc import SEES, DscConfig, DscNet
+    from linksim.model.store import assign, gather
+
+    plain = DscNet(DscConfig(**options()))
+    fine = DscNet(DscConfig(**options(detail=6)))
+    assign(fine, gather(plain), only=gather(plain))
+    for sees in SEES.values():
+        assert np.allclose(outputs(plain, sees), outputs(fine, sees), atol=1e-3)
+    before = {mode: outputs(fine, sees) for mode, sees in SEES.items()}
+    fine.g_s.detail.out.bias.assign(np.full(64, 0.1, np.float32))
+    after = {mode: outputs(fine, sees) for mode, sees in SEES.items()}
+    assert np.array_equal(before["separate"], after["separate"])
+    for mode in ("distributed", "joint"):
+        assert np.abs(before[mode] - after[mode]).mean() > 1
+
+
+def test_fit_finds_a_shift_without_training():
+    from linksim.model.alignment import RowFit
+    from linksim.model.dsc_config import DscConfig
+    from linksim.model.dsc_side import SideRows
+    from linksim.model.layers import space_to_depth
+
+    rng = np.random.default_rng(0)
+    scene = np.repeat(np.repeat(rng.uniform(-0.5, 0.5, (1, 8, 24, 3)), 4, 1), 4, 2)
+    left, right = (
+        scene[:, :, :64],
+        scene[:, :, 12:76],
+    )  # what is at x on the right is at x + 12 on the left
+    _, pixels = SideRows(DscConfig(alignment="rows"))(left.astype(np.float32))
+    score = np.asarray(RowFit("fit")(space_to_depth(right.astype(np.float32), 4), pixels))
+    assert score.shape == (1, 8, 16, 32) and score.max() <= 0
+    inside = score[0, :, 2:9]  # windows that lie in both views
+    assert (inside.argmax(-1) == 2 * np.arange(2, 9) + 6).all()
+
+
+def test_side_information_is_judged_only_where_something_is_known():
+    from linksim.model.dsc import SEES, DscConfig, DscNet
+
+    net = DscNet(DscConfig(**options("rows", mirror=False, fit=True)))
+    before = outputs(net, SEES["distributed"], 0.0), outputs(net, SEES["distributed"])
+    net.g_s.finder.fit.log_factor.assign(np.array([12.0], np.float32))
+    after = outputs(net, SEES["distributed"], 0.0), outputs(net, SEES["distributed"])
+    assert np.array_equal(before[0], after[0]) and (before[1] != after[1]).any()
+
+
+@pytest.mark.parametrize("given", [{"detail": -1}, {"fit": True}])
+def test_parameters_are_checked(given):
+    from linksim.model.dsc import DscConfig
+
+    with pytest.raises(ValueError, match=r"detail must be|fit: true needs"):
+        DscConfig(**given)
