@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-MODES = ("distributed", "joint", "separate")
+from linksim.codec.dsc import Mode
+
+MODES: tuple[Mode, ...] = ("distributed", "joint", "separate")
 SHARES = (0.1, 0.2, 0.5, 1.0)  # of the indices
 
 
@@ -28,7 +30,7 @@ def measure(
     rows = []
     for mode in MODES:
         bits = dict.fromkeys(("none", "order-0", "transformer"), 0.0)
-        part = {share: [0.0, 0.0] for share in SHARES}
+        parts = {share: [0.0, 0.0] for share in SHARES}
         counts = [np.zeros(k) for k in engine(weights).cfg.sizes]
         for image, side in zip(images, sides, strict=True):
             seen = side if mode == "joint" else None
@@ -39,12 +41,12 @@ def measure(
                     for count, index in zip(counts, cost.index, strict=True):
                         count += np.bincount(index.reshape(-1), minlength=len(count))
             codec = Dsc(weights, mode)
-            for share, sums in part.items():
+            for share, sums in parts.items():
                 cost = codec.cost(image, seen, share)
                 sums[0] += cost.estimate
                 sums[1] += cost.real
         pixels = sum(image.shape[0] * image.shape[1] for image in images)
-        share = [c[c > 0] / c.sum() for c in counts]
+        used = [c[c > 0] / c.sum() for c in counts]
         rows.append(
             {
                 "mode": mode,
@@ -56,9 +58,9 @@ def measure(
                 "saving_against_order_0": 1 - bits["transformer"] / bits["order-0"],
                 "real_over_estimate": [
                     {"bpp": real / pixels, "ratio": real / estimate}
-                    for estimate, real in part.values()
+                    for estimate, real in parts.values()
                 ],
-                "perplexity": [round(float(np.exp2(-(p * np.log2(p)).sum())), 1) for p in share],
+                "perplexity": [round(float(np.exp2(-(p * np.log2(p)).sum())), 1) for p in used],
             }
         )
     return rows
