@@ -330,11 +330,17 @@ def merge(
 
 
 @app.command(short_help="Draw a run's figures.")
-def plot(folder: RunPath) -> None:
+def plot(
+    folder: RunPath,
+    plane: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Two metrics: draw the second against the first instead."),
+    ] = None,
+) -> None:
     """Draw a run's figures and print their paths."""
     from linksim.figure import plot_run
 
-    for path in plot_run(folder):
+    for path in plot_run(folder, plane):
         print(path)
 
 

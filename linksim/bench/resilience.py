@@ -48,9 +48,9 @@ class Curves:
 
     @property
     def overhead(self) -> float:
-        """Share of the packets that are parity."""
-        packets = int(self.spec.get("packets", 10))
-        return int(self.spec.get("parity", 0)) / packets
+        """Share of the packets that are parity; 0 where it is chosen by what the transmitter believes."""
+        parity = self.spec.get("parity", 0)
+        return 0.0 if parity == "auto" else int(parity) / int(self.spec.get("packets", 10))
 
 
 def read(folder: Path) -> dict[str, list[Curves]]:

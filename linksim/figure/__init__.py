@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from linksim.results import RunFolder, Sweep
 
 
-def plot_run(folder: str | Path) -> list[Path]:
+def plot_run(folder: str | Path, plane: tuple[str, str] | None = None) -> list[Path]:
     """Draw everything that applies to a run, as PNG and SVG in its ``figures`` folder.
 
     For each kind of link: every metric against the swept axis, the failure rate where images failed, every metric
     against the rate where budgets are swept, where the channel uses went, and a grid of the reconstructions kept.
 
+    Args:    plane: two metrics: draw the second against the first, and nothing else.
     Returns: the files written, PNG before SVG.
-    Raises:  RunStateError: if there is no run, or the figures cannot be written.
+    Raises:  RunStateError: if there is no run, the run lacks a metric of ``plane``, or the figures cannot be written.
     """
     from linksim.figure.page import save
+    from linksim.figure.plane import plane_figure
     from linksim.results import RunFolder, sweep_of, table
     from linksim.results.axes import with_offset
     from linksim.results.table import axes_of
@@ -36,6 +38,10 @@ def plot_run(folder: str | Path) -> list[Path]:
             if column in ("channel", "value", "ci_low", "ci_high", "cbr", "bpp"):
                 rows = rows.assign(**{str(column): part[column]})
         sweep = sweep_of(rows, axes_of(rows))
+        if plane is not None:
+            name = "-against-".join(plane[::-1]) + ("" if link == "phy" else f"-{link}")
+            paths += save(plane_figure(rows, sweep, plane, run.manifest), target, name)
+            continue
         for name, figure in _figures(run, str(link), rows, sweep):
             paths += save(figure, target, name)
     return paths

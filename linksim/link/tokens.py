@@ -8,7 +8,7 @@ image_hat <- g_s <- codes  <------------- [ prior: what the others most likely w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +23,8 @@ from linksim.link.amc import Amc
 from linksim.link.slices import SliceLink
 from linksim.link.system import LinkPoint, Outcome, apply_failure_policy, final_status
 from linksim.link.token_packets import layout_of, unwrap
+from linksim.link.token_parity import Belief, Protection, choose
+from linksim.link.token_quality import shipped
 from linksim.link.token_sender import TokenSender
 from linksim.packet import crc
 from linksim.packet.token_header import Check, Form, TokenFormat
@@ -59,10 +61,15 @@ class Tokens:
       decoder:      weights whose decoder draws the pictures instead ("tokens-perceptual"), of the same codebooks; "":
                     those of ``weights``.
       packets:      N, of an image, parity included.
-      parity:       P of them are Reed-Solomon parity: any N - P of the N give all tokens.
+      parity:       P of them are Reed-Solomon parity: any N - P of the N give all tokens. "auto": as many as suit the
+                    losses that the transmitter believes in (``linksim.link.token_parity``); both ends derive it.
       descriptions: D, that the N - P packets of tokens are dealt to; a packet is coded given the earlier ones of its
                     description and is lost with any of them. None: N - P (intra-slice: every packet decodes alone);
-                    1: layered; 2..5: multiple description.
+                    1: layered; 2..5: multiple description. "auto": N - P, 2 or 1, chosen as parity is.
+      believed_loss: share of packets that the transmitter believes to be lost, for "auto"; None: the mean rate and mean
+                    burst of the loss process (packet link).
+      believed_burst: mean length of a run of losses [packets] that it believes in; None: that of the process, or with a
+                    ``believed_loss`` that of losses without memory.
       interleave:   positions of a packet: "random" (low discrepancy), "checker" or "raster".
       conceal:      what stands in for lost tokens: "none" (the learned mean), "one-shot" (their expectation),
                     "iterative" (drawn in ``steps`` rounds), "posterior-mean" (the mean picture of ``samples`` draws).
@@ -85,8 +92,10 @@ class Tokens:
     prior: PriorName = "transformer"
     decoder: str = ""
     packets: int = 10
-    parity: int = 0
-    descriptions: int | None = None
+    parity: int | Literal["auto"] = 0
+    descriptions: int | Literal["auto"] | None = None
+    believed_loss: float | None = None
+    believed_burst: float | None = None
     interleave: Interleave = "random"
     conceal: Conceal = "one-shot"
     steps: int = 8
@@ -113,8 +122,19 @@ class Tokens:
                 "steps and samples must be at least 1 and temperature at least 0, got "
                 f"{self.steps}, {self.samples} and {self.temperature}"
             )
-        if not 0 <= self.parity < self.packets:
-            raise ValueError(f"parity must be 0..{self.packets - 1}, got {self.parity}")
+        if not 0 <= self._parity < self.packets:
+            raise ValueError(f"parity must be 0..{self.packets - 1} or auto, got {self.parity}")
+        if self._adapts and (self.fraction < 1 or self.uep is not None):
+            raise ValueError(
+                "parity: auto and descriptions: auto go with neither fraction nor uep, which ask for a layout that is "
+                "fixed; give numbers"
+            )
+        if not self._adapts and (self.believed_loss, self.believed_burst) != (None, None):
+            raise ValueError(
+                "believed_loss and believed_burst say what parity: auto and descriptions: auto go by; without them "
+                "nothing does"
+            )
+        Belief(self.believed_loss or 0.0, self.believed_burst or 1.0)  # refuses what none can be
         if self.fraction < 1 and self._descriptions != 1:
             raise ValueError(
                 f"fraction below 1 needs descriptions: 1, got {self._descriptions} (each choice follows from what was "
@@ -128,26 +148,70 @@ class Tokens:
                 f"{self._source} packets in {self._descriptions} descriptions; give fewer descriptions"
             )
         _ = self._link  # refuses what it cannot use
-        TokenFormat(0, 8, 8, 1, self._source, self.parity, self._descriptions, check=self.check)
+        TokenFormat(0, 8, 8, 1, self._source, self._parity, self._descriptions, check=self.check)
 
     # ------------------------------------------------------------------------------------------ what is agreed
 
     @property
     def _source(self) -> int:
         """Packets that carry tokens."""
-        return self.packets - self.parity
+        return self.packets - self._parity
+
+    @property
+    def _parity(self) -> int:
+        """0 where it is still to be chosen."""
+        return 0 if self.parity == "auto" else self.parity
 
     @property
     def _descriptions(self) -> int:
-        return self._source if self.descriptions is None else self.descriptions
+        return self._source if self.descriptions in (None, "auto") else self.descriptions
+
+    @property
+    def _adapts(self) -> bool:
+        return "auto" in (self.parity, self.descriptions)
+
+    @cached_property
+    def _settled(self) -> dict[Protection, Tokens]:
+        """Systems whose protection has been chosen."""
+        return {}
+
+    def _for(self, point: LinkPoint, height: int, width: int) -> tuple[Tokens, str]:
+        """This system with its protection chosen, and what rows declare of it."""
+        if point.kind == "phy" and point.csi_tx == "instantaneous":
+            raise ComponentError(
+                "parity: auto and descriptions: auto go by one budget in bytes, and with csi_tx: instantaneous every "
+                "image has its own; give numbers"
+            )
+        process = point.erasure if point.kind == "packet" else None
+        belief = Belief.of(process, self.believed_loss, self.believed_burst)
+        _, rooms = self._link.describe(point, height, width)
+        rows, columns = padded(height, width)
+        auto = self.descriptions == "auto"
+        chosen = choose(
+            shipped(),
+            belief,
+            self.packets,
+            total=int(rooms.total[0]),
+            overhead=self._format(self._transmitter, height, width, point.kind).overhead_bytes,
+            positions=rows * columns,
+            parities=None if self.parity == "auto" else [self.parity],
+            descriptions=None if auto or self.descriptions is None else self._descriptions,
+            modes=auto,
+        )
+        if chosen not in self._settled:
+            plain = {"believed_loss": None, "believed_burst": None}
+            self._settled[chosen] = replace(
+                self, parity=chosen.parity, descriptions=chosen.descriptions, **plain
+            )
+        return self._settled[chosen], chosen.note(self.packets, belief)
 
     @cached_property
     def _link(self) -> SliceLink:
         rank = [n // self._descriptions for n in range(self._source)]
         low = [0 if self.uep is None or r >= self.uep.packets else self.uep.steps for r in rank]
         shares = [1.0 if self.shares is None else self.shares[r % len(self.shares)] for r in rank]
-        lowered = tuple(low) + (0,) * self.parity
-        weights = tuple(shares) + (max(shares),) * self.parity
+        lowered = tuple(low) + (0,) * self._parity
+        weights = tuple(shares) + (max(shares),) * self._parity
         return SliceLink(self.channel_code, self.amc, self.backend, self.mtu, lowered, weights)
 
     @cached_property
@@ -171,7 +235,7 @@ class Tokens:
                 columns,
                 codec.stages,
                 self._source,
-                self.parity,
+                self._parity,
                 self._descriptions,
                 self.interleave,
                 sent,
@@ -186,6 +250,8 @@ class Tokens:
     def preview(self, point: LinkPoint, height: int, width: int) -> str:
         """See System.preview."""
         self._check(point)
+        if self._adapts:
+            return self._for(point, height, width)[0].preview(point, height, width)
         text, rooms = self._link.describe(point, height, width)
         form = self._format(self._transmitter, height, width, point.kind)
         try:
@@ -214,6 +280,9 @@ class Tokens:
         """See System.simulate."""
         self._check(point)
         height, width = images.shape[1:3]
+        if self._adapts:
+            chosen, note = self._for(point, height, width)
+            return replace(chosen.simulate(images, point, seeds), note=note)
         rooms = self._link.rooms(point, height, width, seeds)
         form = self._format(self._transmitter, height, width, point.kind)
         sent = TokenSender(self._transmitter).send(images, rooms, form)

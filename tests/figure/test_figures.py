@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from synthetic_runs import make_run, manifest, rows
 
+from linksim.errors import RunStateError
 from linksim.figure import plot_run
 from linksim.figure.grid import grid_figure, items
 from linksim.figure.ledger import ledger_figure
@@ -355,3 +356,28 @@ def test_published_curves_are_drawn_beside_ours():
     ]
     assert "KITTI stereo 128x256" in published_note(manifest)
     assert published_note({}) == ""
+
+
+# ----------------------------------------------------------------------------------- one metric against another
+
+
+def test_a_plane_has_a_marker_for_every_system_and_condition(run, tidy):
+    from linksim.figure.plane import plane_figure
+
+    one = tidy[(tidy["cbr_target"] == tidy["cbr_target"].max()) & (tidy["channel"] == "awgn")]
+    figure = plane_figure(one, layout(one), ("mse", "psnr"), manifest())
+    assert [ax.get_title() for ax in figure.axes] == ["Es/N0 -4 dB", "Es/N0 2 dB", "Es/N0 8 dB"]
+    for ax, snr in zip(figure.axes, (-4, 2, 8), strict=True):
+        assert set(lines(ax)) == set(SYSTEMS)
+        for system, line in lines(ax).items():
+            here = one[(one["system"] == system) & (one["es_n0_db"] == snr)]
+            for metric, drawn in (("mse", line.get_xdata()), ("psnr", line.get_ydata())):
+                assert drawn == pytest.approx(here[here["metric"] == metric]["value"].to_numpy())
+    assert "MSE" in figure.axes[0].get_xlabel() and "PSNR [dB]" in figure.axes[0].get_ylabel()
+
+
+def test_a_plane_is_saved_under_both_names(run):
+    paths = plot_run(run, ("mse", "psnr"))
+    assert [path.name for path in paths] == ["psnr-against-mse.png", "psnr-against-mse.svg"]
+    with pytest.raises(RunStateError, match="no values of 'ms-ssim', only of"):
+        plot_run(run, ("mse", "ms-ssim"))

@@ -1,0 +1,196 @@
+"""How much parity, and which context mode, for the losses that a transmitter believes in.
+
+As adaptive modulation and coding goes by an SNR that the transmitter believes in, this goes by a loss rate and a mean
+length of bursts, such as a receiver reports (RFC 3550: fraction lost; RFC 3611: bursts), and by what is known of tokens
+beforehand (``token_quality``). Neither pictures nor losses that really happen enter, so both ends derive the same
+choice from the scenario and nothing is signalled.
+
+For every P and D the losses of an image's N packets give the probabilities that so many of its N - P packets of tokens
+cannot be read (none, where at most P of all are lost); what the budget leaves for tokens and how much is filled in
+gives the metrics of each case. The choice with the least product of expected MSE and expected LPIPS is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from linksim.errors import ComponentError
+from linksim.link.token_quality import TokenQuality
+from linksim.packet.gilbert_elliott import GilbertElliott
+from linksim.packet.reed_solomon import LENGTH_BYTES
+from linksim.seeds import FrameSeeds
+from linksim.types import ErasureProcess
+
+MOST_LISTED = 12  # packets whose patterns of losses are gone through one by one
+DRAWS = 1 << 12  # patterns beyond
+USED = 0.995  # of a budget, in the mean: the search for the number of tokens leaves up to one in a hundred
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Losses as a transmitter believes in them: Gilbert's two states.
+
+    Args:   loss: share of the packets, in [0, 1). burst: mean length of a run of losses [packets].
+    Raises: ValueError.
+    """
+
+    loss: float
+    burst: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.loss < 1:
+            raise ValueError(f"the believed loss must be in [0, 1), got {self.loss}")
+        if not self.burst >= 1:
+            raise ValueError(f"the believed burst must be at least 1 packet, got {self.burst}")
+
+    @classmethod
+    def of(cls, process: ErasureProcess | None, loss: float | None, burst: float | None) -> Belief:
+        """What is declared, and of the loss process what is not: see ``linksim.link.tokens.Tokens``.
+
+        Raises: ComponentError: neither says how much is lost.
+        """
+        if loss is None:
+            loss = getattr(process, "loss_rate", None)
+            if loss is None:
+                raise ComponentError(
+                    "parity: auto and descriptions: auto need believed_loss here: "
+                    + (
+                        "blocks declare no loss rate"
+                        if process is None
+                        else "the loss process has no loss_rate"
+                    )
+                )
+            if burst is None:
+                burst = getattr(process, "mean_burst", None)
+        if burst is None or not burst >= 1:  # NaN where nothing is ever lost
+            burst = 1 / (1 - loss)  # without memory
+        return cls(float(loss), float(burst))
+
+    def patterns(self, packets: int) -> tuple[np.ndarray, np.ndarray]:
+        """Losses of an image's packets, [M, N] bool, and the probability of each, [M] float64."""
+        least = max(1.0, self.loss / (1 - self.loss))  # no chain has shorter bursts
+        burst = min(max(self.burst, least), 1e6)
+        if packets > MOST_LISTED:
+            process = GilbertElliott(rate=self.loss, mean_burst=burst)
+            drawn = process([packets] * DRAWS, FrameSeeds.of(0, DRAWS))
+            return np.stack(drawn), np.full(DRAWS, 1 / DRAWS)
+        lost = (np.arange(1 << packets)[:, None] >> np.arange(packets) & 1).astype(bool)
+        ends = 1 / burst
+        begins = ends * self.loss / (1 - self.loss)
+        chain = np.array([[1 - begins, begins], [ends, 1 - ends]])
+        start = np.array([1 - self.loss, self.loss])
+        state = lost.astype(np.int64)
+        steps = chain[state[:, :-1], state[:, 1:]]
+        return lost, start[state[:, 0]] * steps.prod(1)
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What is chosen. Args: parity: P, of the N packets. descriptions: D, that the others are dealt to."""
+
+    parity: int
+    descriptions: int
+
+    def note(self, packets: int, belief: Belief) -> str:
+        """What rows declare."""
+        return (
+            f"{self.parity} of {packets} packets parity, {self.descriptions} descriptions, for a believed loss of "
+            f"{belief.loss:.3g} in bursts of {belief.burst:.3g}"
+        )
+
+
+def unread(lost: np.ndarray, parity: int, descriptions: int) -> np.ndarray:
+    """How many packets of tokens cannot be read. Args: lost [M, N] bool. Returns: [M] int64, 0..N - P."""
+    source = lost.shape[1] - parity
+    gone = lost[:, :source].copy()
+    for p in range(descriptions, source):
+        gone[:, p] |= gone[:, p - descriptions]
+    gone[lost.sum(1) <= parity] = False
+    return gone.sum(1)
+
+
+@lru_cache(maxsize=1024)
+def _chances(belief: Belief, packets: int, parity: int, descriptions: int) -> np.ndarray:
+    """Probability that 0, 1, ... N - P packets of tokens cannot be read."""
+    lost, chance = belief.patterns(packets)
+    number = unread(lost, parity, descriptions)
+    return np.bincount(number, chance, minlength=packets - parity + 1)
+
+
+def expected(
+    quality: TokenQuality,
+    belief: Belief,
+    packets: int,
+    protection: Protection,
+    *,
+    total: int,
+    overhead: int,
+    positions: int,
+) -> np.ndarray | None:
+    """Expected metrics of a picture.
+
+    Args:
+      packets:   N, parity included.
+      total:     bytes of all of them.
+      overhead:  bytes of each that are neither tokens nor parity.
+      positions: of the picture's grid.
+    Returns: [2], of ``token_quality.METRICS``; None where the budget has no token for every packet.
+    """
+    parity, descriptions = protection.parity, protection.descriptions
+    source = packets - parity
+    room = total * USED - packets * overhead - parity * LENGTH_BYTES
+    depth = quality.stages[-1]
+    for _ in range(3):  # how long parity packets are depends on the depth, a little
+        bodies = room / (1 + parity / source * quality.excess(depth, descriptions))
+        bits = 8 * bodies - 4 * source  # a body ends with half a byte that is not used, in the mean
+        depth = quality.depth(bits / positions, descriptions) if bits > 0 else 0.0
+    if source > positions or depth * positions < source:
+        return None
+    cases = quality.at(depth, np.arange(source + 1) / source)
+    return cases @ _chances(belief, packets, parity, descriptions)
+
+
+def choose(
+    quality: TokenQuality,
+    belief: Belief,
+    packets: int,
+    *,
+    total: int,
+    overhead: int,
+    positions: int,
+    parities: Iterable[int] | None = None,
+    descriptions: int | None = None,
+    modes: bool = False,
+) -> Protection:
+    """The protection with the least product of expected metrics; of equal ones that with least parity.
+
+    Args:
+      total, overhead, positions: see ``expected``.
+      parities:     to choose from; None: 0 .. N - 1.
+      descriptions: D, where it is not for choice (N - P if there are fewer); None: N - P.
+      modes:        choose D too: of N - P (every packet decodes alone), 2 and 1 (layered).
+    """
+    best, least = None, np.inf
+    for parity in range(packets) if parities is None else parities:
+        source = packets - parity
+        wanted = (source, 2, 1) if modes else (descriptions or source,)
+        for mode in dict.fromkeys(min(d, source) for d in wanted):
+            protection = Protection(parity, mode)
+            found = expected(
+                quality,
+                belief,
+                packets,
+                protection,
+                total=total,
+                overhead=overhead,
+                positions=positions,
+            )
+            score = np.inf if found is None else float(np.log(found).sum())
+            if best is None or score < least - 1e-12:
+                best, least = protection, score
+    assert best is not None
+    return best

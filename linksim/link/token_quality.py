@@ -1,0 +1,90 @@
+"""What tokens cost and what pictures they give, in the mean: what a transmitter knows before it sees a picture.
+
+The numbers stand in ``token_quality.json``. They were measured on validation pictures alone, by the command that stands
+in the file (``linksim.bench.token_quality``), and depend on the weights that the file names; a transmitter of other
+weights may still go by them, as it weighs choices against each other and needs no absolute numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILE = Path(__file__).with_name("token_quality.json")
+METRICS = ("mse", "lpips-alex")  # both are better the lower
+
+
+@dataclass(frozen=True)
+class TokenQuality:
+    """Mean cost and quality over validation pictures.
+
+    Args:
+      stages:       [s] rising from 1 on, of every position.
+      descriptions: [m] rising from 1 on, of ten packets.
+      bits:         [m, s] that a position costs.
+      longest:      [m, s], a picture's longest body over its mean body, in the mean.
+      lost:         [f] rising from 0 on, share of the positions that did not arrive and are filled in.
+      metrics:      [2, s, f], of ``METRICS``.
+      nothing:      [2], of a picture of which nothing arrived.
+    """
+
+    stages: np.ndarray
+    descriptions: np.ndarray
+    bits: np.ndarray
+    longest: np.ndarray
+    lost: np.ndarray
+    metrics: np.ndarray
+    nothing: np.ndarray
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> TokenQuality:
+        """From what ``linksim.bench.token_quality`` measured."""
+        return cls(
+            np.array(found["stages"], np.float64),
+            np.array(found["descriptions"], np.float64),
+            np.array(found["bits"]),
+            np.array(found["longest"]),
+            np.array(found["lost"]),
+            np.array([found[name] for name in METRICS]),
+            np.array([found["nothing"][name] for name in METRICS]),
+        )
+
+    def depth(self, bits: float, descriptions: int) -> float:
+        """Stages of a position that so many bits pay for; a broken number sends some with one more than others."""
+        cost = [self._among(descriptions, column) for column in self.bits.T]
+        return float(np.interp(bits, [0.0, *cost], [0.0, *self.stages]))
+
+    def excess(self, depth: float, descriptions: int) -> float:
+        """The longest body over the mean body: as long is every packet of parity."""
+        found = [self._among(descriptions, column) for column in self.longest.T]
+        return float(np.interp(depth, self.stages, found))
+
+    def _among(self, descriptions: int, values: np.ndarray) -> float:
+        return float(np.interp(np.log(descriptions), np.log(self.descriptions), values))
+
+    def at(self, depth: float, lost: np.ndarray) -> np.ndarray:
+        """Mean metrics of pictures with ``depth`` stages, shares ``lost`` [k] of whose positions are filled in.
+
+        Returns: [2, k], of ``METRICS``. Where everything is lost there is no picture: ``nothing``.
+        """
+        first = self.stages[0]
+        share = 1 - (1 - lost) * min(
+            depth / first, 1.0
+        )  # positions without any token look like lost ones
+        found = np.empty((len(METRICS), len(lost)))
+        for row, table in zip(found, self.metrics, strict=True):
+            mine = [np.interp(max(depth, first), self.stages, column) for column in table.T]
+            row[:] = np.interp(share, self.lost, mine)
+        return np.where(lost >= 1, self.nothing[:, None], found)
+
+
+@cache
+def shipped() -> TokenQuality:
+    """That of the shipped weights."""
+    return TokenQuality.of(json.loads(FILE.read_text()))

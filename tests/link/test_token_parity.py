@@ -1,0 +1,238 @@
+"""Parity by what the transmitter believes: probabilities, choices, and the system that adopts them."""
+
+from __future__ import annotations
+
+import math
+from math import comb
+
+import numpy as np
+import pytest
+from dsc_small import pictures
+from tokens_small import write
+
+from linksim import registry
+from linksim.errors import ComponentError
+from linksim.link.system import LinkPoint
+from linksim.link.token_parity import Belief, Protection, choose, expected, unread
+from linksim.link.token_quality import METRICS, shipped
+from linksim.packet.gilbert_elliott import GilbertElliott
+from linksim.packet.loss import Iid
+from linksim.packet.trace import Trace
+from linksim.seeds import FrameSeeds
+
+SETTING = {"total": 512, "overhead": 4, "positions": 64}  # 0.25 bpp at 128x128
+RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+def memoryless(rate: float) -> Belief:
+    return Belief(rate, 1 / (1 - rate))
+
+
+# ------------------------------------------------------------------------------------------ what is believed
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.2, 1.25), (0.3, 2.5), (0.5, 5.0), (0.6, 1.5)])
+def test_patterns_have_the_rate_and_the_bursts_believed_in(rate, burst):
+    lost, chance = Belief(rate, burst).patterns(10)
+    assert chance.sum() == pytest.approx(1) and (chance >= 0).all()
+    assert chance @ lost.mean(1) == pytest.approx(rate)
+    ends = chance @ (lost[:, :-1] & ~lost[:, 1:]).mean(1)  # P(lost, then not) = rate / burst
+    assert ends == pytest.approx(rate / burst)
+
+
+def test_many_packets_are_drawn_instead():
+    lost, chance = Belief(0.3, 2.5).patterns(30)
+    assert lost.shape[1] == 30 and chance.sum() == pytest.approx(1)
+    assert lost.mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_memoryless_losses_are_binomial():
+    lost, chance = memoryless(0.3).patterns(10)
+    found = np.bincount(lost.sum(1), chance)
+    assert found == pytest.approx([comb(10, k) * 0.3**k * 0.7 ** (10 - k) for k in range(11)])
+
+
+def test_what_is_declared_comes_before_what_the_process_says():
+    process = GilbertElliott(rate=0.3, mean_burst=2.5)
+    assert Belief.of(process, None, None) == Belief(0.3, 2.5)
+    assert Belief.of(process, 0.1, None) == memoryless(0.1)
+    assert Belief.of(process, None, 4.0) == Belief(0.3, 4.0)
+    assert Belief.of(process, 0.1, 4.0) == Belief(0.1, 4.0)
+    assert Belief.of(Iid(0.0), None, None) == Belief(0.0, 1.0)
+
+
+def test_without_any_rate_it_is_an_error(tmp_path):
+    (tmp_path / "trace.txt").write_text("0110010010")
+    process = Trace(tmp_path / "trace.txt", start=0)  # which declares none
+    with pytest.raises(ComponentError, match="believed_loss"):
+        Belief.of(process, None, None)
+    for loss, burst in ((1.0, 1.0), (-0.1, 1.0), (0.1, 0.5)):
+        with pytest.raises(ValueError, match="believed"):
+            Belief(loss, burst)
+
+
+def test_what_cannot_be_read():
+    lost = np.zeros((4, 6), bool)
+    lost[1, 0], lost[2, [1, 5]], lost[3, [1, 2, 5]] = True, True, True
+    assert unread(lost, 0, 6).tolist() == [0, 1, 2, 3]
+    assert unread(lost, 2, 4).tolist() == [0, 0, 0, 2], "parity packets are no tokens"
+    assert unread(lost, 2, 1).tolist() == [0, 0, 0, 3], "layered: everything after the first"
+    assert unread(lost, 0, 2).tolist() == [0, 3, 3, 5]  # 0 2 4 | 1 3 5
+
+
+# --------------------------------------------------------------------------------------------- what is known
+
+
+def test_the_shipped_numbers_are_sensible():
+    quality = shipped()
+    assert (np.diff(quality.bits, axis=1) > 0).all(), "deeper costs more"
+    assert (np.diff(quality.bits, axis=0) > 0).all(), "context saves"
+    assert (np.diff(quality.metrics, axis=2) > 0).all(), "losses hurt"
+    assert (np.diff(quality.metrics[:, :, 0], axis=1) < 0).all(), "depth helps"
+    assert (quality.longest >= 1).all()
+    assert (quality.nothing > quality.metrics.max((1, 2))).all()
+    for d, row in zip(quality.descriptions, quality.bits, strict=True):
+        assert quality.depth(row[2], int(d)) == pytest.approx(quality.stages[2])
+    table = quality.at(4, quality.lost)
+    assert table == pytest.approx(quality.metrics[:, list(quality.stages).index(4)])
+
+
+def test_a_position_without_tokens_is_like_a_lost_one():
+    quality = shipped()
+    half = quality.at(0.5 * quality.stages[0], np.array([0.0, 1.0]))
+    full = quality.at(quality.stages[0], np.array([0.5]))
+    assert half[:, 0] == pytest.approx(full[:, 0])
+    assert half[:, 1] == pytest.approx(quality.nothing)
+
+
+# -------------------------------------------------------------------------------------------------- choices
+
+
+def test_golden_choices():
+    """At 0.25 bpp and without bursts; they change with the numbers in token_quality.json alone."""
+    found = [choose(shipped(), memoryless(rate), 10, **SETTING).parity for rate in RATES]
+    assert found == GOLDEN
+    modes = [choose(shipped(), memoryless(rate), 10, modes=True, **SETTING) for rate in (0.0, 0.2)]
+    assert modes == GOLDEN_MODES
+
+
+def test_parity_grows_with_the_loss():
+    for packets in (6, 10, 20):
+        rates = np.linspace(0, 0.5, 11)
+        found = [choose(shipped(), memoryless(r), packets, **SETTING).parity for r in rates]
+        assert found == sorted(found) and found[0] == 0 and found[-1] > packets // 4
+
+
+def test_the_choice_is_the_best_of_all():
+    belief = Belief(0.3, 2.5)
+    scores = {}
+    for parity in range(10):
+        for mode in {10 - parity, min(2, 10 - parity), 1}:
+            one = Protection(parity, mode)
+            value = expected(shipped(), belief, 10, one, **SETTING)
+            if value is not None:
+                scores[one] = math.prod(value)
+    assert choose(shipped(), belief, 10, modes=True, **SETTING) == min(scores, key=scores.get)
+    fixed = choose(shipped(), belief, 10, parities=[3], modes=True, **SETTING)
+    assert fixed.parity == 3
+    assert choose(shipped(), belief, 10, descriptions=2, **SETTING).descriptions == 2
+
+
+def test_expectations_of_certain_losses():
+    """Nothing lost: the curve at the depth that the bytes pay for; more parity, less depth."""
+    sure = memoryless(0.0)
+    found = [expected(shipped(), sure, 10, Protection(p, 10 - p), **SETTING) for p in range(9)]
+    assert (np.diff(np.array(found), axis=0) > 0).all()
+    assert expected(shipped(), sure, 10, Protection(0, 10), **{**SETTING, "total": 41}) is None
+    assert len(found[0]) == len(METRICS)
+
+
+# --------------------------------------------------------------------------------------------------- system
+
+SIZE = (64, 96)
+IMAGES = pictures(4, 5, SIZE)
+SEEDS = FrameSeeds.of(1, 4)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    return write(tmp_path_factory.mktemp("tokens"))
+
+
+def made(weights, **more):
+    return registry.create("systems", {"name": "tokens", "weights": weights, "packets": 6, **more})
+
+
+def packet(process, bpp=0.1) -> LinkPoint:
+    return LinkPoint("packet", erasure=process, bpp=bpp)
+
+
+def parity_of(outcome) -> int:
+    return int(outcome.note.split()[0])
+
+
+def test_the_system_does_as_one_with_the_numbers_it_chose(weights):
+    point = packet(Iid(0.3))
+    auto = made(weights, parity="auto", descriptions="auto").simulate(IMAGES, point, SEEDS)
+    words = auto.note.split()
+    numbers = {"parity": int(words[0]), "descriptions": int(words[5])}
+    assert "for a believed loss of 0.3 in bursts of 1.43" in auto.note
+    same = made(weights, **numbers).simulate(IMAGES, point, SEEDS)
+    assert np.array_equal(auto.images, same.images) and auto.status == same.status
+    assert np.array_equal(auto.ledger.total, same.ledger.total) and same.note is None
+
+
+def test_totals_stay_within_the_budget_whatever_is_believed(weights):
+    for believed in (0.0, 0.2, 0.5):
+        point = packet(Iid(0.3), bpp=0.15)
+        system = made(weights, parity="auto", believed_loss=believed)
+        outcome = system.simulate(IMAGES, point, SEEDS)
+        assert (outcome.ledger.total <= point.bits(*SIZE)).all()
+        assert (outcome.ledger.total > 0.8 * point.bits(*SIZE)).all()
+        assert (parity_of(outcome) > 0) == (believed > 0) == bool(outcome.ledger.parity.any())
+
+
+def test_what_is_believed_decides_and_not_what_is_true(weights):
+    for process in (Iid(0.05), Iid(0.5), GilbertElliott(rate=0.4, mean_burst=3.0)):
+        system = made(weights, parity="auto", believed_loss=0.2)
+        notes = {system.simulate(IMAGES[:1], packet(process), SEEDS[:1]).note}
+        assert notes == {system.simulate(IMAGES[:1], packet(Iid(0.2)), SEEDS[:1]).note}
+    system = made(weights, parity="auto")
+    found = [
+        parity_of(system.simulate(IMAGES[:1], packet(Iid(r)), SEEDS[:1])) for r in (0, 0.2, 0.5)
+    ]
+    assert found == sorted(found) and found[0] == 0 < found[-1]
+
+
+def test_blocks_need_a_declared_belief(weights):
+    point = LinkPoint(
+        "phy",
+        channel=registry.create("channels", "awgn"),
+        es_n0_db=8.0,
+        snr_amc_db=8.0,
+        cbr=0.05,
+    )
+    with pytest.raises(ComponentError, match="believed_loss"):
+        made(weights, parity="auto").simulate(IMAGES, point, SEEDS)
+    system = made(weights, parity="auto", believed_loss=0.3)
+    outcome = system.simulate(IMAGES, point, SEEDS)
+    assert parity_of(outcome) > 0 and "of them parity" in system.preview(point, *SIZE)
+    assert outcome.ledger.total == pytest.approx(point.uses(*SIZE))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"parity": "auto", "descriptions": 1, "fraction": 0.5},
+        {"parity": "auto", "descriptions": 1, "uep": {"packets": 1}},
+        {"parity": 2, "believed_loss": 0.1},
+        {"believed_burst": 2.0},
+        {"parity": "auto", "believed_loss": 1.0},
+        {"parity": "auto", "believed_burst": 0.5},
+        {"parity": "some"},
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together(weights, wrong):
+    with pytest.raises(ComponentError):
+        made(weights, **wrong)
