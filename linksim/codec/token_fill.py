@@ -1,6 +1,7 @@
 """What stands in for tokens that did not arrive: nothing, an estimate, or tokens drawn from the transformer.
 
-    none            the decoder's learned vectors for what is not there
+    none            the decoder's learned vectors for what is not there, which it was trained to draw from
+    mean-token      the mean of each stage's codes, and a decoder that is told of no loss
     one-shot        the mean of y_hat that the transformer expects, all lost positions at once
     iterative       tokens drawn in steps: at each, all lost positions are drawn, and the surest ones stay
     posterior-mean  the mean picture of several iterative draws
@@ -25,7 +26,7 @@ from linksim.codec.fixed_tokens import FixedTokens, Rounds
 from linksim.codec.token_layout import Layout, tiles
 from linksim.seeds import FrameSeeds
 
-Conceal = Literal["none", "one-shot", "iterative", "posterior-mean"]
+Conceal = Literal["none", "one-shot", "iterative", "posterior-mean", "mean-token"]
 CONCEALMENTS: tuple[Conceal, ...] = get_args(Conceal)
 
 
@@ -194,6 +195,17 @@ class Filler:
 def plain(net_code: np.ndarray, index: np.ndarray, grid: tuple[int, int]) -> list[Filled]:
     """What arrived and nothing else. Args: net_code [B, positions, d], codes of index [B, positions, S]."""
     return filled(net_code, (index >= 0).sum(-1), grid, index.shape[-1])
+
+
+def averaged(
+    net_code: np.ndarray, index: np.ndarray, mean: np.ndarray, layouts: Sequence[Layout]
+) -> list[Filled]:
+    """What arrived, and the mean code of each stage for what did not. Args: see ``plain``; mean [S, d]."""
+    depth = np.stack([_depth(layout) for layout in layouts])
+    missing = np.where(index[..., 0] < 0, depth, 0)
+    sums = np.concatenate([np.zeros_like(mean[:1]), mean.cumsum(0)])
+    grid = (layouts[0].rows, layouts[0].columns)
+    return filled(net_code + sums[missing], depth, grid, index.shape[-1])
 
 
 def filled(

@@ -22,7 +22,7 @@ from linksim import quiet
 from linksim.codec.fixed_tokens import FixedTokens
 from linksim.codec.indices import PriorName
 from linksim.codec.token_coder import Read, TokenCoder
-from linksim.codec.token_fill import CONCEALMENTS, Conceal, Filled, Filler, plain
+from linksim.codec.token_fill import CONCEALMENTS, Conceal, Filled, Filler, averaged, plain
 from linksim.codec.token_layout import STRIDE, Layout, padded
 from linksim.errors import ComponentError
 from linksim.model.store import Bundle, load_bundle
@@ -64,6 +64,13 @@ class Engine:
             raise ComponentError(f"the weights lack {error}") from error
         self.usage = [np.maximum(u, 0.0) + 1e-3 * u.mean() + 1e-9 for u in usage]
         self._compiled: dict[tuple[str, int, int], Any] = {}
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Mean code of each stage, [S, d] float32."""
+        shares = [u / u.sum() for u in self.usage]
+        means = [share @ book for share, book in zip(shares, self.books, strict=True)]
+        return np.stack(means).astype(np.float32)
 
     @cached_property
     def fixed(self) -> FixedTokens | None:
@@ -124,7 +131,7 @@ class TokenCodec:
 
     Args:
       weights: name of shipped weights, or path of an exported .npz, with the transformer for prior "transformer" and
-               for every concealment but "none".
+               for every concealment that draws or estimates.
       prior:   how tokens are coded: "transformer", "order-0" (adaptive) or "none" (fixed length).
       decoder: weights whose decoder draws the pictures instead, of the same codebooks; "": those of ``weights``.
     """
@@ -269,7 +276,8 @@ class TokenCodec:
           reads, layouts: B, of equal grids.
           height, width:  of the pictures.
           seeds:          B; only their children "conceal" are used.
-          how:            "none", "one-shot", "iterative" or "posterior-mean", see ``linksim.codec.token_fill``.
+          how:            "none", "one-shot", "iterative", "posterior-mean" or "mean-token", see
+                          ``linksim.codec.token_fill``.
           steps:          of a draw.
           temperature:    of a draw, >= 0.
           samples:        draws whose mean picture is the posterior mean.
@@ -310,8 +318,11 @@ class TokenCodec:
         """What pictures are drawn from, once or several times."""
         grid = reads[0].index.shape[:2]
         index = np.stack([read.index.reshape(-1, self.stages) for read in reads])
-        if how == "none":
-            return [plain(_codes(self._engine.books, index), index, grid)]
+        if how in ("none", "mean-token"):
+            codes = _codes(self._engine.books, index)
+            if how == "none":
+                return [plain(codes, index, grid)]
+            return [averaged(codes, index, self._engine.mean, layouts)]
         filler = Filler(self._transformer(), index, layouts)
         if how == "one-shot":
             return [filler.one_shot()]

@@ -71,8 +71,9 @@ class Tokens:
       believed_burst: mean length of a run of losses [packets] that it believes in; None: that of the process, or with a
                     ``believed_loss`` that of losses without memory.
       interleave:   positions of a packet: "random" (low discrepancy), "checker" or "raster".
-      conceal:      what stands in for lost tokens: "none" (the learned mean), "one-shot" (their expectation),
-                    "iterative" (drawn in ``steps`` rounds), "posterior-mean" (the mean picture of ``samples`` draws).
+      conceal:      what stands in for lost tokens: "none" (a learned vector, which the decoder was trained with),
+                    "one-shot" (their expectation), "iterative" (drawn in ``steps`` rounds), "posterior-mean" (the mean
+                    picture of ``samples`` draws), "mean-token" (the mean code, and the decoder is told of no loss).
       steps, temperature, samples: of these draws.
       fraction:     of the positions that is sent, chosen by the prior's uncertainty, while the rest is generated
                     (semantic compression; needs descriptions: 1); 1 sends all.
@@ -164,7 +165,9 @@ class Tokens:
 
     @property
     def _descriptions(self) -> int:
-        return self._source if self.descriptions in (None, "auto") else self.descriptions
+        if self.descriptions is None or self.descriptions == "auto":
+            return self._source
+        return self.descriptions
 
     @property
     def _adapts(self) -> bool:
@@ -199,9 +202,12 @@ class Tokens:
             modes=auto,
         )
         if chosen not in self._settled:
-            plain = {"believed_loss": None, "believed_burst": None}
             self._settled[chosen] = replace(
-                self, parity=chosen.parity, descriptions=chosen.descriptions, **plain
+                self,
+                parity=chosen.parity,
+                descriptions=chosen.descriptions,
+                believed_loss=None,
+                believed_burst=None,
             )
         return self._settled[chosen], chosen.note(self.packets, belief)
 

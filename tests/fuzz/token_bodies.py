@@ -82,7 +82,7 @@ def run(data: bytes, number: int, folder: Path) -> None:
     known = (read.index >= 0).sum()
     assert known <= layout.tokens and (known > 0) == read.decodable.any()
     if number % EVERY == 0:
-        how = CONCEALMENTS[number // EVERY % 4]
+        how = CONCEALMENTS[number // EVERY % len(CONCEALMENTS)]
         one = FrameSeeds.of(number, 1)
         shown = _codecs()["transformer"].conceal([read], [layout], *SIZE, one, how, 2, samples=2)
         assert shown.shape == (1, *SIZE, 3)

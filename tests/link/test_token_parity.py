@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from math import comb
 
 import numpy as np
@@ -22,6 +21,8 @@ from linksim.seeds import FrameSeeds
 
 SETTING = {"total": 512, "overhead": 4, "positions": 64}  # 0.25 bpp at 128x128
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+GOLDEN = [0, 1, 2, 4, 5, 6, 7]
+BURSTS = [0, 0, 0, 0, 0, 7, 7]  # of 2.5: parity pays off only where it is nearly everything
 
 
 def memoryless(rate: float) -> Belief:
@@ -109,11 +110,13 @@ def test_a_position_without_tokens_is_like_a_lost_one():
 
 
 def test_golden_choices():
-    """At 0.25 bpp and without bursts; they change with the numbers in token_quality.json alone."""
+    """At 0.25 bpp; they change with the numbers in token_quality.json alone."""
     found = [choose(shipped(), memoryless(rate), 10, **SETTING).parity for rate in RATES]
     assert found == GOLDEN
+    found = [choose(shipped(), Belief(rate, 2.5), 10, **SETTING).parity for rate in RATES]
+    assert found == BURSTS
     modes = [choose(shipped(), memoryless(rate), 10, modes=True, **SETTING) for rate in (0.0, 0.2)]
-    assert modes == GOLDEN_MODES
+    assert modes == [Protection(0, 1), Protection(4, 6)], "layered where nothing is lost"
 
 
 def test_parity_grows_with_the_loss():
@@ -125,14 +128,16 @@ def test_parity_grows_with_the_loss():
 
 def test_the_choice_is_the_best_of_all():
     belief = Belief(0.3, 2.5)
-    scores = {}
+    values = {}
     for parity in range(10):
         for mode in {10 - parity, min(2, 10 - parity), 1}:
             one = Protection(parity, mode)
             value = expected(shipped(), belief, 10, one, **SETTING)
             if value is not None:
-                scores[one] = math.prod(value)
-    assert choose(shipped(), belief, 10, modes=True, **SETTING) == min(scores, key=scores.get)
+                values[one] = value
+    least = np.min(list(values.values()), axis=0)
+    worst = {one: float((value / least).max()) for one, value in values.items()}
+    assert choose(shipped(), belief, 10, modes=True, **SETTING) == min(worst, key=worst.get)
     fixed = choose(shipped(), belief, 10, parities=[3], modes=True, **SETTING)
     assert fixed.parity == 3
     assert choose(shipped(), belief, 10, descriptions=2, **SETTING).descriptions == 2
@@ -163,7 +168,7 @@ def made(weights, **more):
     return registry.create("systems", {"name": "tokens", "weights": weights, "packets": 6, **more})
 
 
-def packet(process, bpp=0.1) -> LinkPoint:
+def packet(process, bpp=0.3) -> LinkPoint:
     return LinkPoint("packet", erasure=process, bpp=bpp)
 
 
@@ -184,11 +189,10 @@ def test_the_system_does_as_one_with_the_numbers_it_chose(weights):
 
 def test_totals_stay_within_the_budget_whatever_is_believed(weights):
     for believed in (0.0, 0.2, 0.5):
-        point = packet(Iid(0.3), bpp=0.15)
+        point = packet(Iid(0.3))
         system = made(weights, parity="auto", believed_loss=believed)
         outcome = system.simulate(IMAGES, point, SEEDS)
         assert (outcome.ledger.total <= point.bits(*SIZE)).all()
-        assert (outcome.ledger.total > 0.8 * point.bits(*SIZE)).all()
         assert (parity_of(outcome) > 0) == (believed > 0) == bool(outcome.ledger.parity.any())
 
 
