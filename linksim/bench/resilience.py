@@ -3,8 +3,8 @@
 Reads the table of a run of scenarios/erasure-sweep.yaml (``table.csv`` with ``run.json``, so a kept run without its
 rows will do) and answers, for every loss process with an axis of rates:
 
-  no prior   the system against the same tokens whose losses the mean token fills: LPIPS and PSNR at 20 % loss, and
-             whether LPIPS grows monotonically with the loss rate
+  no prior   the system against the same tokens whose losses a learned vector or the mean token fills: LPIPS and PSNR
+             at 20 % loss, and whether LPIPS grows monotonically with the loss rate
   tokens+RS  the system against the same tokens with Reed-Solomon parity and no prior at the receiver: MSE, LPIPS over
              theirs, before and beyond the loss rate that the code is made for (parity / packets), where half of its
              images lose too much
@@ -33,6 +33,7 @@ AT = 0.2  # loss rate at which concealment is judged
 LEAST_LPIPS, LEAST_PSNR = 0.30, 1.5  # what it must take off LPIPS, and add to PSNR [dB]
 MOST_BEFORE = 1.10  # of a code's LPIPS and MSE, before its cliff
 VVC_RATES = (0.1, 0.5)
+WITHOUT_PRIOR = ("none", "mean-token")
 
 
 @dataclass
@@ -93,10 +94,12 @@ def _is(spec: Mapping[str, Any], **wanted: Any) -> bool:
 
 
 def no_prior(mine: Curves, others: Sequence[Curves]) -> list[dict[str, Any]]:
-    """The system against the same one with ``conceal: none``, at 20 % loss."""
+    """The system against the same one without a prior at the receiver, at 20 % loss."""
     rows = []
     for other in others:
-        plain = _is(other.spec, name=("", "tokens"), conceal=("one-shot", "none"), parity=(0, 0))
+        plain = _is(other.spec, name=("", "tokens"), parity=(0, 0)) and any(
+            _is(other.spec, conceal=("one-shot", how)) for how in WITHOUT_PRIOR
+        )
         if not plain or other.label == mine.label or AT not in mine.of[LPIPS]:
             continue
         lpips = 1 - mine.of[LPIPS][AT] / other.of[LPIPS][AT]
@@ -124,7 +127,8 @@ def against_parity(mine: Curves, others: Sequence[Curves]) -> list[dict[str, Any
     """The system against the same tokens under Reed-Solomon codes."""
     rows = []
     for other in others:
-        kind, fills_in = other.spec.get("name"), other.spec.get("conceal", "one-shot") != "none"
+        kind = other.spec.get("name")
+        fills_in = other.spec.get("conceal", "one-shot") not in WITHOUT_PRIOR
         if kind != "tokens" or other.overhead == 0 or fills_in:
             continue
         parts: dict[str, dict[str, float]] = {"before": {}, "at": {}, "beyond": {}}

@@ -124,7 +124,7 @@ class Tokens:
                 f"{self.steps}, {self.samples} and {self.temperature}"
             )
         if not 0 <= self._parity < self.packets:
-            raise ValueError(f"parity must be 0..{self.packets - 1} or auto, got {self.parity}")
+            raise ValueError(f"parity must be 0..{self.packets - 1}, got {self.parity} (or auto)")
         if self._adapts and (self.fraction < 1 or self.uep is not None):
             raise ValueError(
                 "parity: auto and descriptions: auto go with neither fraction nor uep, which ask for a layout that is "

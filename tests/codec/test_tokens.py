@@ -10,7 +10,7 @@ from pictures_small import pictures
 from tokens_small import SMALL, write
 
 from linksim.codec.token_coder import Read
-from linksim.codec.token_fill import CONCEALMENTS, Filler
+from linksim.codec.token_fill import CONCEALMENTS, Filler, averaged
 from linksim.codec.tokens import Layout, TokenCodec, padded
 from linksim.errors import ComponentError
 from linksim.seeds import FrameSeeds
@@ -172,6 +172,22 @@ def test_draws_follow_the_transformer(codec):
     seen = np.bincount(drawn, minlength=len(share)) / count
     spread = np.sqrt(share * (1 - share) / count) + 1 / count
     assert (np.abs(seen - share) < 5 * spread).all() and share.max() > 2 / len(share)
+
+
+def test_the_mean_token_is_the_mean_of_the_codes_and_counts_as_there(codec):
+    plan = base(tokens=30)
+    index = np.where(np.arange(STAGES) < plan.depth[:, None], 3, -1)
+    known = index.copy()
+    known[[0, 5]] = -1
+    machine = codec._engine
+    codes = machine.fixed.code(known[None])
+    (shown,) = averaged(codes, known[None], machine.mean, [plan])
+    assert np.array_equal(shown.there.reshape(12, STAGES).sum(-1), plan.depth)
+    y_hat = shown.y_hat.reshape(12, -1)
+    assert y_hat[1:5] == pytest.approx(codes[0, 1:5])
+    share = [u / u.sum() for u in machine.usage]
+    mean = sum(share[s] @ machine.books[s] for s in range(plan.depth[0]))
+    assert y_hat[0] == pytest.approx(mean, abs=1e-5)
 
 
 def test_a_mean_of_draws_lies_between_them(codec, images):
