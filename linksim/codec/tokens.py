@@ -269,6 +269,7 @@ class TokenCodec:
         steps: int = 8,
         temperature: float = 1.0,
         samples: int = 4,
+        blend: float = 1.0,
     ) -> np.ndarray:
         """Pictures of what arrived, also where nothing is missing.
 
@@ -281,8 +282,9 @@ class TokenCodec:
           steps:          of a draw.
           temperature:    of a draw, >= 0.
           samples:        draws whose mean picture is the posterior mean.
+          blend:          of "iterative": 1 a draw, 0 its expectation, between them what lies between.
         Returns: [B, height, width, 3] uint8.
-        Raises: ValueError: no such concealment, steps or samples below 1, a negative temperature.
+        Raises: ValueError: no such concealment, steps or samples below 1, a negative temperature, blend not in 0..1.
         """
         if how not in CONCEALMENTS:
             raise ValueError(f"conceal must be one of {', '.join(CONCEALMENTS)}, got {how!r}")
@@ -291,12 +293,14 @@ class TokenCodec:
                 f"steps and samples must be at least 1 and temperature at least 0, got {steps}, {samples}, "
                 f"{temperature}"
             )
+        if not 0 <= blend <= 1:
+            raise ValueError(f"blend must be in 0..1, got {blend}")
         found = np.zeros((len(reads), height, width, 3), np.uint8)
         many = max(1, POSITIONS_AT_ONCE // max((layout.positions for layout in layouts), default=1))
         for a in range(0, len(reads), many):
             part = slice(a, a + many)
             shown = self._samples(
-                reads[part], layouts[part], seeds[part], how, steps, temperature, samples
+                reads[part], layouts[part], seeds[part], how, steps, temperature, samples, blend
             )
             total = np.zeros((len(shown[0]), height, width, 3), np.float32)
             for sample in shown:
@@ -314,6 +318,7 @@ class TokenCodec:
         steps: int,
         temperature: float,
         samples: int,
+        blend: float,
     ) -> list[list[Filled]]:
         """What pictures are drawn from, once or several times."""
         grid = reads[0].index.shape[:2]
@@ -326,8 +331,10 @@ class TokenCodec:
         filler = Filler(self._transformer(), index, layouts)
         if how == "one-shot":
             return [filler.one_shot()]
-        names = [("conceal", i) for i in range(samples if how == "posterior-mean" else 1)]
-        return [filler.iterative(seeds.child(*name), steps, temperature) for name in names]
+        many = how == "posterior-mean"
+        names = [("conceal", i) for i in range(samples if many else 1)]
+        part = 1.0 if many else blend
+        return [filler.iterative(seeds.child(*name), steps, temperature, part) for name in names]
 
 
 def _codes(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:

@@ -75,6 +75,7 @@ class Tokens:
                     "one-shot" (their expectation), "iterative" (drawn in ``steps`` rounds), "posterior-mean" (the mean
                     picture of ``samples`` draws), "mean-token" (the mean code, and the decoder is told of no loss).
       steps, temperature, samples: of these draws.
+      blend:        of "iterative": 1 shows the draw, 0 its expectation, what is between lies on the line between them.
       fraction:     of the positions that is sent, chosen by the prior's uncertainty, while the rest is generated
                     (semantic compression; needs descriptions: 1); 1 sends all.
       header:       "session" (what does not change between pictures is agreed upon beforehand) or "full" (every packet
@@ -102,6 +103,7 @@ class Tokens:
     steps: int = 8
     temperature: float = 1.0
     samples: int = 4
+    blend: float = 1.0
     fraction: float = 1.0
     header: Form = "session"
     check: Check = "crc-16"
@@ -123,6 +125,8 @@ class Tokens:
                 "steps and samples must be at least 1 and temperature at least 0, got "
                 f"{self.steps}, {self.samples} and {self.temperature}"
             )
+        if not 0 <= self.blend <= 1:
+            raise ValueError(f"blend must be in 0..1, got {self.blend}")
         if not 0 <= self._parity < self.packets:
             raise ValueError(f"parity must be 0..{self.packets - 1}, got {self.parity} (or auto)")
         if self._adapts and (self.fraction < 1 or self.uep is not None):
@@ -340,6 +344,7 @@ class Tokens:
                 self.steps,
                 self.temperature,
                 self.samples,
+                self.blend,
             )
             for i, image in zip(useful, shown, strict=True):
                 images[rows[i]] = image

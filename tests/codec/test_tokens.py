@@ -204,6 +204,21 @@ def test_a_mean_of_draws_lies_between_them(codec, images):
     )
 
 
+def test_between_a_draw_and_its_expectation_lies_a_line(codec, images):
+    tokens = codec.tokenise(images)
+    plans = [base(tokens=42)] * 3
+    index = np.where(np.arange(STAGES) < plans[0].depth[:, None], tokens.reshape(3, 12, STAGES), -1)
+    index[:, ::3] = -1
+    filler, seeds = Filler(codec._engine.fixed, index, plans), FrameSeeds.of(1, 3)
+    ends = filler.one_shot(), filler.iterative(seeds, 3, 1.0)
+    for mean, draw, half in zip(*ends, filler.iterative(seeds, 3, 1.0, 0.5), strict=True):
+        assert half.y_hat == pytest.approx((mean.y_hat + draw.y_hat) / 2)
+        assert np.array_equal(draw.there, mean.there) and np.array_equal(half.there, mean.there)
+        assert not np.array_equal(draw.y_hat, mean.y_hat)
+    none = filler.iterative(seeds, 3, 1.0, 0.0)
+    assert all(np.array_equal(a.y_hat, b.y_hat) for a, b in zip(none, ends[0], strict=True))
+
+
 def test_wrong_requests_say_what_would_do(codec, weights, tmp_path):
     plan, seeds = base(), FrameSeeds.of(1, 1)
     reads = codec.unpack([[None] * 4], [plan])
@@ -215,6 +230,8 @@ def test_wrong_requests_say_what_would_do(codec, weights, tmp_path):
         codec.conceal(reads, [plan], *SIZE, seeds, "iterative", steps=0)
     with pytest.raises(ValueError, match="temperature at least 0"):
         codec.conceal(reads, [plan], *SIZE, seeds, "iterative", temperature=float("nan"))
+    with pytest.raises(ValueError, match=r"blend must be in 0\.\.1, got 1.5"):
+        codec.conceal(reads, [plan], *SIZE, seeds, "iterative", blend=1.5)
     other = write(tmp_path, "other", seed=1)
     with pytest.raises(ComponentError, match="other codebooks"):
         TokenCodec(weights, decoder=other).conceal(reads, [plan], *SIZE, seeds)
