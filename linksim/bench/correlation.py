@@ -1,10 +1,9 @@
 """``python -m linksim.bench.correlation GLOB``: how much side information could be worth to face halves.
 
 What a jointly Gaussian source with the second moments of upper and lower halves would gain: its rate-distortion
-function without and with side information (for Gaussian sources it does not matter whether the encoder sees it). Halves
-are averaged over 2x2 pixels; the upper one is regressed (ridge) on the lower one's principal components and on its rows
-next to the border, what is left over is that of pictures the regression has not seen. Pictures are not Gaussian: a
-yardstick of the gain, not a bound on it.
+function without and with side information (for Gaussian sources it does not matter whether the encoder sees it). The
+upper half is regressed (ridge) on the lower one, finely near the border and coarsely elsewhere; what is left over is
+that of pictures the regression has not seen. Pictures are not Gaussian: a yardstick of the gain, not a bound on it.
 
 Source: Wyner (1978), the rate-distortion function with side information at the decoder, II; Cover & Thomas, Sec.
 10.3.3, reverse water-filling.
@@ -21,8 +20,11 @@ from typing import Any
 
 import numpy as np
 
-COMPONENTS = 200  # of the lower half
 ROWS = 2  # of the lower half next to the border, of 2 pixels each
+# luma and two colour differences, orthonormal: squared errors stay what they are
+COLOURS = np.array([[2, 3, 1], [2, 0, -2], [2, -3, 1]], np.float32) / np.sqrt([12, 18, 6]).astype(
+    np.float32
+)
 FOLDS = 5
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # shares of the regressors' mean variance
 RATES = (0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 0.25)  # bpp of the upper half
@@ -47,45 +49,54 @@ def distortion_at(variances: np.ndarray, bits: float) -> float:
     return rate_and_distortion(variances, high)[1]
 
 
-def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[N, H, W, 3] uint8 -> upper and lower halves, averaged over 2x2 pixels, around the mean: [N, d] float32."""
-    n, height, width, _ = images.shape
-    small = np.empty((n, height // 2, width // 2, 3), np.float32)
-    for start in range(0, n, 500):
-        part = np.asarray(images[start : start + 500], np.float32)
-        small[start : start + 500] = part.reshape(len(part), height // 2, 2, width // 2, 2, 3).mean(
-            (2, 4)
-        )
-    small -= small.mean(0)
-    return small[:, : height // 4].reshape(n, -1), small[:, height // 4 :].reshape(n, -1)
+def halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """What is looked at of the halves, as coefficients of an orthonormal transform around their mean.
+
+    Args:    images [N, H, W, 3] uint8, sides multiples of 16.
+    Returns: of the upper halves, [N, d]: luma averaged over 2x2 pixels, chroma over 4x4; of the lower ones, [N, e]:
+             averages over 8x8 pixels, and the ``ROWS`` rows of 2x2 averages next to the border; the squared error per
+             sample that the averaging of the upper halves leaves.
+    """
+    upper, lower = [], []
+    total, square = 0.0, 0.0
+    for start in range(0, len(images), 500):
+        part = np.asarray(images[start : start + 500], np.float32) @ COLOURS
+        x, y = np.split(part, 2, 1)
+        total = total + x.sum(0, dtype=np.float64)
+        square += float(np.square(x, dtype=np.float64).sum())
+        upper.append(_joined(_averages(x[..., :1], 2), _averages(x[..., 1:], 4)))
+        lower.append(_joined(_averages(y, 8), _averages(y[:, : 2 * ROWS], 2)))
+    x, y = (np.concatenate(parts) for parts in (upper, lower))
+    variance = (square - float(np.square(total).sum()) / len(images)) / len(images)
+    x, y = x - x.mean(0), y - y.mean(0)
+    seen = float(np.square(x, dtype=np.float64).sum()) / len(images)
+    return x, y, (variance - seen) / (images[0].size / 2)
+
+
+def _averages(x: np.ndarray, block: int) -> np.ndarray:
+    """[N,h,w,C] -> [N, -1], scaled so that squares are those of the pixels."""
+    n, height, width, channels = x.shape
+    cells = x.reshape(n, height // block, block, width // block, block, channels)
+    return cells.sum((2, 4)).reshape(n, -1) / block
+
+
+def _joined(*parts: np.ndarray) -> np.ndarray:
+    return np.concatenate(parts, 1)
 
 
 def measure(images: np.ndarray) -> list[dict[str, Any]]:
     """A row for every rate. Args: images [N, H, W, 3] uint8."""
-    pixels = images.shape[1] * images.shape[2] // 2
-    samples = 3 * pixels
-    x, y = halves(images)
-    # what averaging over 2x2 pixels leaves out is counted as lost in both
-    rough = 0.0
-    for start in range(0, len(images), 2000):
-        part = np.asarray(images[start : start + 200, : images.shape[1] // 2], np.float32)
-        b, h, w, _ = part.shape
-        cells = part.reshape(b, h // 2, 2, w // 2, 2, 3)
-        rough += float(np.square(cells - cells.mean((2, 4), keepdims=True)).mean()) * len(part)
-    rough /= sum(min(200, len(images) - s) for s in range(0, len(images), 2000))
-    row = 3 * images.shape[2] // 2
-    known = np.concatenate([y @ _axes(y, COMPONENTS), y[:, : ROWS * row]], 1)
+    samples = images[0].size / 2
+    x, known, rough = halves(images)
     folds = [np.arange(len(x)) % FOLDS == k for k in range(FOLDS)]
     ridge = min(RIDGES, key=lambda r: float(np.square(_left(x, known, folds[0], r)).mean()))
     left = np.empty_like(x)
     for fold in folds:
         left[fold] = _left(x, known, fold, ridge)
-    error = float(np.square(left).mean())
     alone, given = _variances(x), _variances(left)
     rows = []
-    for rate in RATES:
-        # a value of the averaged picture stands for 4 samples
-        mse = [4 * distortion_at(v, rate * pixels) / samples + rough for v in (alone, given)]
+    for rate in (0.0, *RATES):
+        mse = [distortion_at(v, rate * samples / 3) / samples + rough for v in (alone, given)]
         psnr = [10 * np.log10(255**2 / m) for m in mse]
         rows.append(
             {
@@ -95,7 +106,6 @@ def measure(images: np.ndarray) -> list[dict[str, Any]]:
                 "gain_db": round(psnr[1] - psnr[0], 3),
                 "pictures": len(images),
                 "ridge": ridge,
-                "side_only_db": round(10 * np.log10(255**2 / (error + rough)), 2),
             }
         )
     return rows
@@ -106,12 +116,6 @@ def _left(x: np.ndarray, known: np.ndarray, fold: np.ndarray, ridge: float) -> n
     own = known[~fold].T @ known[~fold]
     own += ridge * np.trace(own) / len(own) * np.eye(len(own), dtype=own.dtype)
     return x[fold] - known[fold] @ np.linalg.solve(own, known[~fold].T @ x[~fold])
-
-
-def _axes(y: np.ndarray, count: int) -> np.ndarray:
-    """The leading principal axes, [d, count]."""
-    _, vectors = np.linalg.eigh(y.T @ y)
-    return vectors[:, ::-1][:, :count]
 
 
 def _variances(x: np.ndarray) -> np.ndarray:

@@ -25,8 +25,8 @@ def test_halves_that_know_each_other_gain_and_others_do_not():
         [row["gain_db"] for row in measure(np.concatenate([upper, lower], 1).astype(np.uint8))]
         for lower in (noisy, other)
     ]
-    assert min(gains[0]) > 3
-    assert max(np.abs(gains[1])) < 1.0
+    assert min(gains[0]) > 0.9
+    assert max(np.abs(gains[1])) < 0.5
 
 
 def test_command(capsys, monkeypatch, tmp_path):
