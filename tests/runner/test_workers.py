@@ -108,7 +108,8 @@ def test_the_workers_of_a_scheduler_serve_and_a_deadly_cell_fails_its_point_alon
 FAKE = {
     "sbatch": """#!/bin/sh
 for script in "$@"; do :; done
-setsid sh "$script" >>"$FAKE_SLURM/log" 2>&1 &
+cp "$script" "$FAKE_SLURM/job$$"  # as sbatch does: the script is gone when this returns
+setsid sh "$FAKE_SLURM/job$$" >>"$FAKE_SLURM/log" 2>&1 &
 echo $! >>"$FAKE_SLURM/jobs"
 echo "Submitted batch job $!"
 """,
