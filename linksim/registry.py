@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
@@ -23,7 +24,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import CodeType, ModuleType, UnionType
 from typing import Any, TypeVar, Union
 
 from linksim.errors import ComponentError, DuplicateNameError, UnknownNameError
@@ -221,6 +222,14 @@ def _classes(module: ModuleType) -> list[str]:
     return [name for name in own if not name.startswith("_")]
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Reads and writes no byte code: what is cached counts as fresh where a file was edited within a second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _module(what: str, path: Path) -> ModuleType:
     """The module in a plug-in's file, imported once in a process as long as the file stays the same."""
     if not path.is_file():
@@ -234,7 +243,8 @@ def _module(what: str, path: Path) -> ModuleType:
     module_name = f"linksim_plugin_{path.stem}_{key.hexdigest()}"
     module = sys.modules.get(module_name)
     if module is None:
-        spec = importlib.util.spec_from_file_location(module_name, path)
+        loader = _FromSource(module_name, str(path))
+        spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module

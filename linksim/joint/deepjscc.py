@@ -27,6 +27,7 @@ class DeepJscc:
     weights: str = "deepjscc"
 
     constant_rate: ClassVar[bool] = True
+    noiseless_psnr_db: ClassVar[float] = Ntscc.noiseless_psnr_db
 
     @cached_property
     def _coder(self) -> Ntscc:

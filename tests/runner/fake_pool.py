@@ -47,6 +47,9 @@ class FakePool:
         self.most = max(self.most, len(self.queues[worker]))
         return self.tickets
 
+    def everywhere(self, function, *arguments) -> None:
+        """Nothing to load: cells run in this process."""
+
     def finished(self, _seconds) -> list[int]:
         busy = [w for w in self.alive if self.queues[w] and not self._stuck(w)]
         if not busy:
