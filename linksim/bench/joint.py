@@ -42,7 +42,12 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
             tuple(tuple(p.data for p in row) for row in packets),
             tuple((True,) * len(row) for row in packets),
             Received(y, np.ones((count, 1), np.complex64), 0.36),
+            (height, width),
         )
+        if any(image is None for image in coder.decode(sent).images):
+            raise SystemExit(
+                f"{name} shows no picture of what it sent; its time would mean nothing"
+            )
         for what, ours, floor in (
             ("encode", lambda c=coder: c.encode(images, uses, tx), dctn),
             ("decode", lambda c=coder, s=sent: c.decode(s), idctn),
