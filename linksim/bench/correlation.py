@@ -12,13 +12,14 @@ Source: Wyner (1978), the rate-distortion function with side information at the 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from linksim.bench.answer import answer
 
 ROWS = 2  # of the lower half next to the border, of 2 pixels each
 # luma and two colour differences, orthonormal: squared errors stay what they are
@@ -131,20 +132,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("path", help="tar shards of whole pictures, a glob under LINKSIM_ASSETS")
     parser.add_argument("--limit", type=int, help="use only so many pictures")
     given = parser.parse_args(arguments)
-    from linksim.errors import LinksimError
     from linksim.seeds import Seed
     from linksim.train.config import DataSource
     from linksim.train.data import load
 
-    try:
+    def rows() -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             images = load(DataSource(given.path), Path(folder), Seed.root(0))
-            rows = measure(images[: given.limit])
-    except LinksimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(rows, indent=1))
-    return 0
+            return measure(images[: given.limit])
+
+    return answer(rows)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ The mean of A - B over the same images and realisations at every budget, with it
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from linksim.bench.answer import answer
 
 AXES = ("bpp_target", "cbr_target", "es_n0_db", "erasure_rate", "channel", "erasure")
 
@@ -74,15 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--system", default="Distributed")
     parser.add_argument("--against", default="Separate")
     given = parser.parse_args(arguments)
-    from linksim.errors import LinksimError
-
-    try:
-        rows = gains(given.run, given.metric, given.system, given.against)
-    except (LinksimError, ValueError, KeyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(rows, indent=1))
-    return 0
+    return answer(
+        lambda: gains(given.run, given.metric, given.system, given.against), ValueError, KeyError
+    )
 
 
 if __name__ == "__main__":

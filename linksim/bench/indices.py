@@ -8,13 +8,13 @@ the perplexity of each codebook.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from linksim.bench.answer import answer
 from linksim.codec.dsc import Mode
 
 MODES: tuple[Mode, ...] = ("distributed", "joint", "separate")
@@ -77,21 +77,17 @@ def main(arguments: list[str] | None = None) -> int:
     from linksim.image.pairs import side_of
     from linksim.scenario import load
 
-    try:
+    def rows() -> list[dict[str, Any]]:
         study = load(given.scenario, given.set)
         specs = [p.system_spec for p in study.points() if "weights" in p.system_spec]
         if not specs:
-            print(f"error: {given.scenario} has no distributed system", file=sys.stderr)
-            return 2
+            raise LinksimError(f"{given.scenario} has no distributed system")
         source = registry.create("images", study.image_spec, base=study.folder)
         images = [source.load(i) for i in range(len(source))]
         sides = [side_of(source, i) for i in range(len(source))]
-        rows = measure(specs[0]["weights"], images, sides)
-    except LinksimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(rows, indent=1))
-    return 0
+        return measure(specs[0]["weights"], images, sides)
+
+    return answer(rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ codebook. JSON on stdout.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from linksim.bench.answer import answer
 from linksim.codec.token_layout import Interleave, Layout, padded
 
 OVERHEAD = 4  # bytes of header and check in each packet
@@ -91,10 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--interleave", default="random", choices=get_args(Interleave))
     given = parser.parse_args(arguments)
     from linksim import registry
-    from linksim.errors import LinksimError
     from linksim.scenario import load
 
-    try:
+    def rows() -> list[dict[str, Any]]:
         study = load(given.scenario, given.set)
         specs = [p.system_spec for p in study.points()]
         named = [
@@ -104,14 +103,10 @@ def main(arguments: list[str] | None = None) -> int:
         source = registry.create("images", study.image_spec, base=study.folder)
         images = [source.load(i) for i in range(len(source))]
         if len({image.shape for image in images}) != 1:
-            print("error: the pictures must be of one size; set images.size", file=sys.stderr)
-            return 2
-        rows = measure(weights, images, given.stages, given.packets, given.interleave)
-    except (LinksimError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(rows, indent=1))
-    return 0
+            raise ValueError("the pictures must be of one size; set images.size")
+        return measure(weights, images, given.stages, given.packets, given.interleave)
+
+    return answer(rows, ValueError)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ class Pool:
 
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call a function on each worker that is there, before anything else; nobody waits for what it brings."""
-        self._kept = [
+        self._kept = [  # Dask drops work that nobody holds
             self.client.submit(function, *arguments, workers=[worker], pure=False)
             for worker in self.client.nthreads()
         ]

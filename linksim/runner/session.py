@@ -86,6 +86,7 @@ def run(
             )
     forms = dict(zip(scenario.metrics, scenario.metric_forms, strict=True))
     order = Order.of(scenario, [forms[name] for name in (*of_images, *of_sets)], timeout_s)
+    # a folder that is there may hold every cell already, and then no worker is needed
     here = workers > 1 and cluster is None and not out.exists()
     with EarlyPool(workers, order) if here else contextlib.nullcontext() as early:
         runnable, failed = preflight(scenario, source, parts, notes)
