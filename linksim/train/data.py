@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,20 @@ def load(source: DataSource, cache: Path, seed: Seed) -> np.ndarray:
     target = cache / f"{key.hexdigest()[:16]}.npy"
     if not target.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
-        with part.open("wb") as file:
-            np.lib.format.write_array(file, _decode(source, paths, seed), allow_pickle=False)
-        part.replace(target)
+        keep(target, _decode(source, paths, seed))
     return np.load(target, mmap_mode="r", allow_pickle=False)
+
+
+def keep(target: Path, images: np.ndarray) -> None:
+    """Write an array whole or not at all; runs that share a cache may do so at the same time."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.lib.format.write_array(file, images, allow_pickle=False)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _decode(source: DataSource, paths: list[Path], seed: Seed) -> np.ndarray:

@@ -15,6 +15,7 @@ from linksim.joint.profile import MIN_K, allocate, levels_of
 from linksim.model.layers import hat_basis
 from linksim.model.ntc import STRIDE
 from linksim.model.ntscc import NtsccConfig, NtsccNet, start_linear
+from linksim.train.data import keep
 from linksim.train.golden import block_means, golden_picture
 from linksim.train.task import Task
 
@@ -73,7 +74,7 @@ class NtsccTask(Task):
                     levels_of(embedding_bits(array[i : i + 32], weights)).astype(np.int8)
                     for i in range(0, len(array), 32)
                 ]
-                np.save(path, np.concatenate(parts))
+                keep(path, np.concatenate(parts))
             found.append(np.load(path, allow_pickle=False))
         return found
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,15 @@ def test_images_are_decoded_once(data, tmp_path):
     stamp = [p.stat().st_mtime_ns for p in tmp_path.iterdir()]
     assert np.array_equal(first, load(source, tmp_path, Seed.root(1)))
     assert [p.stat().st_mtime_ns for p in tmp_path.iterdir()] == stamp
+
+
+def test_runs_that_share_a_cache_may_decode_at_once(data, tmp_path):
+    """Two trainings started together: both read whole arrays, and no leftover stays."""
+    source = DataSource(str(data / "large"), crops=5, size=32)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load(source, tmp_path, Seed.root(0)), range(8)))
+    assert all(np.array_equal(found[0], one) for one in found)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
 
 
 def test_bad_data_is_named(data, tmp_path):
