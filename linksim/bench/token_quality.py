@@ -25,6 +25,7 @@ STAGES = (1, 2, 3, 4, 6, 8)
 DESCRIPTIONS = (1, 2, 3, 5, 10)
 PACKETS = 10
 GONE = (0, 1, 2, 3, 5, 7, 9)  # of ten packets
+BASES = (1, 2, 3)  # stages of a base layer
 TYPICAL = 6  # stages at which the sizes of packets are taken
 
 
@@ -42,6 +43,35 @@ def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
     longest: list[list[float]] = [[] for _ in DESCRIPTIONS]
     sizes: dict[str, list[float]] = {}
     tables: dict[str, list[list[float]]] = {name: [] for name in METRICS}
+
+    def scores(depth: int, kept: int) -> list[dict[str, float]]:
+        """For each of GONE, with ``kept`` stages left of lost positions."""
+        cut = tokens.copy()
+        cut[..., depth:] = -1
+        layouts = [Layout(*grid, PACKETS, tokens=depth * positions, stages=codec.stages)]
+        found = []
+        for gone in GONE:
+            reads = []
+            for b in range(len(images)):
+                lost = np.isin(np.arange(PACKETS), order[b, :gone])
+                index = cut[b].copy().reshape(positions, -1)
+                index[lost[base.packet_of], kept:] = -1
+                reads.append(Read(index.reshape(cut[b].shape), ~lost))
+            shown = codec.conceal(reads, layouts * len(images), height, width, seeds)
+            metrics = {name: float(score[name](images, shown).mean()) for name in METRICS}
+            found.append({name: round(value, 5) for name, value in metrics.items()})
+        return found
+
+    def costs(depth: int, base: int) -> np.ndarray:
+        """Bits of a position beside the base layer and in it."""
+        total = depth * positions
+        layout = Layout(*grid, PACKETS, "random", 1, total, codec.stages, base=base)
+        cost = np.array(codec.estimate(tokens, [layout] * len(images))).mean(0) / positions
+        return np.round([cost[:-1].sum(), cost[-1]], 3)
+
+    def above(depth: int, base: int) -> float:
+        return 0.0 if depth <= base else float(costs(depth, base)[0])
+
     for depth in STAGES:
         for row, most, descriptions in zip(bits, longest, DESCRIPTIONS, strict=True):
             layout = Layout(*grid, PACKETS, "random", descriptions, depth * positions, codec.stages)
@@ -52,20 +82,21 @@ def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
                 sizes[str(descriptions)] = (cost.mean(0) / cost.mean()).round(3).tolist()
         for name in METRICS:
             tables[name].append([])
-        cut = tokens.copy()
-        cut[..., depth:] = -1
-        layouts = [Layout(*grid, PACKETS, tokens=depth * positions, stages=codec.stages)]
-        for gone in GONE:
-            reads = []
-            for b in range(len(images)):
-                lost = np.isin(np.arange(PACKETS), order[b, :gone])
-                index = cut[b].copy().reshape(positions, -1)
-                index[lost[base.packet_of]] = -1
-                reads.append(Read(index.reshape(cut[b].shape), ~lost))
-            shown = codec.conceal(reads, layouts * len(images), height, width, seeds)
+        for found in scores(depth, 0):
             for name in METRICS:
-                tables[name][-1].append(round(float(score[name](images, shown).mean()), 5))
+                tables[name][-1].append(found[name])
         print(f"{depth} stages", file=sys.stderr)
+    above_bits = [[above(depth, b) for depth in STAGES] for b in BASES]
+    above_tables: dict[str, list[list[list[float]]]] = {name: [] for name in METRICS}
+    for b in BASES:
+        rows = {name: [] for name in METRICS}
+        for depth in STAGES:
+            found = scores(depth, b)
+            for name in METRICS:
+                rows[name].append([one[name] for one in found])
+        for name in METRICS:
+            above_tables[name].append(rows[name])
+        print(f"base layer of {b} stages", file=sys.stderr)
     grey = np.full_like(images, GREY)
     return {
         "stages": STAGES,
@@ -75,6 +106,10 @@ def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
         "sizes": sizes,
         "lost": [gone / PACKETS for gone in GONE],
         **tables,
+        "bases": BASES,
+        "base_bits": [float(costs(b + 1, b)[1]) for b in BASES],
+        "above_bits": above_bits,
+        "above": above_tables,
         "nothing": {name: round(float(score[name](images, grey).mean()), 5) for name in METRICS},
     }
 
