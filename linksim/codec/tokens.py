@@ -361,9 +361,7 @@ class _Search:
     Args: base; budget: bytes of all packets; largest: bytes of one, or None; sizes: see ``TokenCodec.fit``.
     """
 
-    def __init__(
-        self, base: Layout, budget: int, largest: int | None, sizes: Sizes | None
-    ) -> None:
+    def __init__(self, base: Layout, budget: int, largest: int | None, sizes: Sizes | None) -> None:
         self.base, self.budget, self.largest, self.sizes = base, budget, largest, sizes
         self.fits: int | None = None
         self.fails = base.most + 1

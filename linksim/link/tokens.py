@@ -166,8 +166,8 @@ class Tokens:
                 f"{self._source} packets in {self._descriptions} descriptions; give fewer descriptions"
             )
         _ = self._link  # refuses what it cannot use
-        form = {"parity": self._parity, "descriptions": self._descriptions, "base": self._base}
-        TokenFormat(0, 8, 8, 1 + self._base, self._source, check=self.check, **form)
+        fixed = (self._source, self._parity, self._descriptions)
+        TokenFormat(0, 8, 8, 1 + self._base, *fixed, check=self.check, base=self._base)
 
     # ------------------------------------------------------------------------------------------ what is agreed
 

@@ -97,7 +97,9 @@ def test_a_base_layer_makes_every_packet_readable(prior):
     for b in range(4):
         assert here.pack(index[b : b + 1], mixed[b : b + 1])[0] == together[b]
         read = there.unpack(together, mixed)[b]
-        assert np.array_equal(read.index, expected(index[b], mixed[b], np.ones(mixed[b].bodies, bool)))
+        assert np.array_equal(
+            read.index, expected(index[b], mixed[b], np.ones(mixed[b].bodies, bool))
+        )
 
 
 @pytest.mark.parametrize("prior", ["transformer", "order-0", "none"])

@@ -123,13 +123,14 @@ def test_golden_choices():
 def test_a_base_layer_is_chosen_where_it_pays():
     """Golden, as above: (stages, P) at 0.25 bpp; 0: no base layer."""
     found = [
-        choose(shipped(), memoryless(rate), 10, modes=True, bases=None, **SETTING)
-        for rate in RATES
+        choose(shipped(), memoryless(rate), 10, modes=True, bases=None, **SETTING) for rate in RATES
     ]
     assert [(one.base, one.parity) for one in found] == BASES
     for rate, one in zip(RATES, found, strict=True):
         plain = choose(shipped(), memoryless(rate), 10, modes=True, **SETTING)
-        before, after = (expected(shipped(), memoryless(rate), 10, p, **SETTING) for p in (plain, one))
+        before, after = (
+            expected(shipped(), memoryless(rate), 10, p, **SETTING) for p in (plain, one)
+        )
         assert (after / before).max() <= 1.05 and (after / before).min() <= 1
     assert {choose(shipped(), memoryless(0.2), 10, bases=[2], **SETTING).base} == {2}
     with pytest.raises(ValueError, match=r"base layers of \(1, 2, 3\) stages, got 5"):
