@@ -1,7 +1,8 @@
 """``python -m linksim.bench.token_quality PICTURES``: the numbers behind ``parity: auto``, over validation pictures.
 
-What a position costs by stages and context mode, how packets differ in size, and MSE and LPIPS by stages and share of
-positions lost. Writes ``linksim/link/token_quality.json`` with ``--out``, else JSON on stdout.
+What a position costs by stages, context mode and base layer, how packets differ in size, and MSE and LPIPS by stages
+and share of positions lost, altogether or but for a base layer. Writes ``linksim/link/token_quality.json`` with
+``--out``, else JSON on stdout.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,57 +29,98 @@ STAGES = (1, 2, 3, 4, 6, 8)
 DESCRIPTIONS = (1, 2, 3, 5, 10)
 PACKETS = 10
 GONE = (0, 1, 2, 3, 5, 7, 9)  # of ten packets
+BASES = (1, 2, 3)  # stages of a base layer
 TYPICAL = 6  # stages at which the sizes of packets are taken
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Validation pictures and their tokens. Args: codec; images [B, H, W, 3] uint8."""
+
+    codec: TokenCodec
+    images: np.ndarray
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of positions."""
+        return padded(*self.images.shape[1:3])
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """[B, rows, columns, S]."""
+        return self.codec.tokenise(self.images)
+
+    @cached_property
+    def _score(self) -> dict[str, Any]:
+        return {name: registry.create("metrics", name) for name in METRICS}
+
+    def costs(self, depth: int, descriptions: int, base: int = 0) -> np.ndarray:
+        """Bits of each body, [B, bodies]."""
+        total = depth * self.grid[0] * self.grid[1]
+        stages = self.codec.stages
+        layout = Layout(*self.grid, PACKETS, "random", descriptions, total, stages, base=base)
+        return np.array(self.codec.estimate(self.tokens, [layout] * len(self.images)))
+
+    def metrics(self, shown: np.ndarray) -> list[float]:
+        """Means of METRICS."""
+        return [round(float(self._score[n](self.images, shown).mean()), 5) for n in METRICS]
+
+    def after_losses(self, depth: int, kept: int) -> list[list[float]]:
+        """METRICS with each of GONE packets lost, whose positions keep their first ``kept`` stages."""
+        count = len(self.images)
+        seeds = FrameSeeds.of(1, count)
+        order = seeds.child("lost").uniform(PACKETS).argsort(1)  # packets lost, first to last
+        base = Layout(*self.grid, PACKETS, stages=self.codec.stages)
+        layout = replace(base, tokens=depth * base.positions)
+        cut = self.tokens.copy()
+        cut[..., depth:] = -1
+        found = []
+        for gone in GONE:
+            reads = []
+            for b in range(count):
+                lost = np.isin(np.arange(PACKETS), order[b, :gone])
+                index = cut[b].copy().reshape(base.positions, -1)
+                index[lost[base.packet_of], kept:] = -1
+                reads.append(Read(index.reshape(cut[b].shape), ~lost))
+            height, width = self.images.shape[1:3]
+            shown = self.codec.conceal(reads, [layout] * count, height, width, seeds)
+            found.append(self.metrics(shown))
+        return found
 
 
 def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
     """Args: images [B, H, W, 3] uint8. Returns: what ``TokenQuality.of`` takes, and sizes of packets."""
-    height, width = images.shape[1:3]
-    grid = padded(height, width)
-    positions = grid[0] * grid[1]
-    tokens = codec.tokenise(images)
-    seeds = FrameSeeds.of(1, len(images))
-    score = {name: registry.create("metrics", name) for name in METRICS}
-    base = Layout(*grid, PACKETS, stages=codec.stages)
-    order = seeds.child("lost").uniform(PACKETS).argsort(1)  # packets lost, first to last
-    bits: list[list[float]] = [[] for _ in DESCRIPTIONS]
-    longest: list[list[float]] = [[] for _ in DESCRIPTIONS]
-    sizes: dict[str, list[float]] = {}
-    tables: dict[str, list[list[float]]] = {name: [] for name in METRICS}
-    for depth in STAGES:
-        for row, most, descriptions in zip(bits, longest, DESCRIPTIONS, strict=True):
-            layout = Layout(*grid, PACKETS, "random", descriptions, depth * positions, codec.stages)
-            cost = np.array(codec.estimate(tokens, [layout] * len(images)))
-            row.append(round(float(cost.sum(1).mean()) / positions, 3))
-            most.append(round(float((cost.max(1) / cost.mean(1)).mean()), 4))
-            if depth == TYPICAL:
-                sizes[str(descriptions)] = (cost.mean(0) / cost.mean()).round(3).tolist()
-        for name in METRICS:
-            tables[name].append([])
-        cut = tokens.copy()
-        cut[..., depth:] = -1
-        layouts = [Layout(*grid, PACKETS, tokens=depth * positions, stages=codec.stages)]
-        for gone in GONE:
-            reads = []
-            for b in range(len(images)):
-                lost = np.isin(np.arange(PACKETS), order[b, :gone])
-                index = cut[b].copy().reshape(positions, -1)
-                index[lost[base.packet_of]] = -1
-                reads.append(Read(index.reshape(cut[b].shape), ~lost))
-            shown = codec.conceal(reads, layouts * len(images), height, width, seeds)
-            for name in METRICS:
-                tables[name][-1].append(round(float(score[name](images, shown).mean()), 5))
-        print(f"{depth} stages", file=sys.stderr)
-    grey = np.full_like(images, GREY)
+    pictures = Pictures(codec, images)
+    positions = pictures.grid[0] * pictures.grid[1]
+    costs = {(d, depth): pictures.costs(depth, d) for d in DESCRIPTIONS for depth in STAGES}
+    tables = []
+    for kept in (0, *BASES):
+        tables.append(np.array([pictures.after_losses(depth, kept) for depth in STAGES]))
+        print(f"positions that keep {kept} stages", file=sys.stderr)
+
+    def each(value: Callable[[np.ndarray], float], digits: int) -> list[list[float]]:
+        return [[round(value(costs[d, s]), digits) for s in STAGES] for d in DESCRIPTIONS]
+
+    layered = {(b, s): pictures.costs(s, 1, b).mean(0) for b in BASES for s in STAGES if s > b}
+    typical = {d: costs[d, TYPICAL] for d in DESCRIPTIONS}
     return {
         "stages": STAGES,
         "descriptions": DESCRIPTIONS,
-        "bits": bits,
-        "longest": longest,
-        "sizes": sizes,
+        "bits": each(lambda cost: float(cost.sum(1).mean()) / positions, 3),
+        "longest": each(lambda cost: float((cost.max(1) / cost.mean(1)).mean()), 4),
+        "sizes": {str(d): (c.mean(0) / c.mean()).round(3).tolist() for d, c in typical.items()},
         "lost": [gone / PACKETS for gone in GONE],
-        **tables,
-        "nothing": {name: round(float(score[name](images, grey).mean()), 5) for name in METRICS},
+        **{name: tables[0][..., i].tolist() for i, name in enumerate(METRICS)},
+        "bases": BASES,
+        "base_bits": [round(layered[b, STAGES[-1]][-1] / positions, 3) for b in BASES],
+        "above_bits": [
+            [round(layered[b, s][:-1].sum() / positions, 3) if s > b else 0.0 for s in STAGES]
+            for b in BASES
+        ],
+        "above": {
+            name: [table[..., i].tolist() for table in tables[1:]] for i, name in enumerate(METRICS)
+        },
+        "nothing": dict(zip(METRICS, pictures.metrics(np.full_like(images, GREY)), strict=True)),
     }
 
 

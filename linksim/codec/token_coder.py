@@ -4,6 +4,10 @@ A body holds the tokens of a packet's positions, range coded, and nothing else: 
 stage, in a stage in the order of the layout. The rest is agreed upon (the layout) or stands in the packet's header, the
 check against damage too.
 
+With ``Layout.base`` the tokens of the first stages go into a body of their own, the last one. What the others are
+coded with follows from it and from what went before at their own position, so that a packet is readable whichever
+others are lost.
+
 With ``Layout.sent`` the positions themselves are chosen as coding goes: before each packet both ends ask the
 transformer about all positions that are left, and take those whose first token is least certain. Nothing is signalled.
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,7 +42,7 @@ class Read:
 
     Args:
       index:     [rows, columns, S] int16, -1 where nothing is known.
-      decodable: [N] bool: the packet and all that it needs have arrived, and its bytes can be its.
+      decodable: [bodies] bool: the body and all that it needs have arrived, and its bytes can be its.
     """
 
     index: np.ndarray
@@ -125,12 +130,12 @@ class TokenCoder:
           layouts: B of them.
           known:   costs of sequences that other calls found, and what this one adds.
           names:   B, of the pictures, by which ``known`` tells them apart; 0 .. B - 1 if not given.
-        Returns: per picture [N] float64.
+        Returns: per picture [bodies] float64.
         """
         if self.prior != "transformer" or any(layout.sent for layout in layouts):
             found = []
             for b, layout in enumerate(layouts):
-                cost = np.zeros(layout.packets)
+                cost = np.zeros(layout.bodies)
                 for p, symbols, counts in self._coded(tokens[b : b + 1], [layout]):
                     cost[p] += _information(symbols, counts)
                 found.append(cost)
@@ -141,7 +146,7 @@ class TokenCoder:
             plan = sequences(layout)
             for r in range(len(plan.position)):
                 name = b if names is None else names[b]
-                key = (name, plan.position[r].tobytes(), plan.depth[r].tobytes())
+                key = (name, layout.base, plan.position[r].tobytes(), plan.depth[r].tobytes())
                 if key not in known:
                     known[key] = np.zeros(0)  # nobody else does it
                     todo.append((b, r, key))
@@ -153,10 +158,12 @@ class TokenCoder:
         for grid, items in grids.items():
             for part in _portions(items, lambda i: int(sequences(layouts[i[0]]).depth[i[1]].sum())):
                 self._costs(tokens, layouts, grid, part, known)
-        found = [np.zeros(layout.packets) for layout in layouts]
+        found = [np.zeros(layout.bodies) for layout in layouts]
         for b, r, key in keys:
             packet = sequences(layouts[b]).packet[r]
-            np.add.at(found[b], packet[packet >= 0], known[key])
+            base, rest = known[key].T
+            found[b][-1] += base.sum()
+            np.add.at(found[b], packet[packet >= 0], rest)
         return found
 
     def _costs(
@@ -167,7 +174,7 @@ class TokenCoder:
         items: Sequence[tuple[int, int, Any]],
         known: dict[Any, np.ndarray],
     ) -> None:
-        """Bits of each position of some sequences, into ``known``."""
+        """Bits of each position of some sequences, in the base layer and besides [m, 2], into ``known``."""
         net = self._transformer()
         plans = [sequences(layouts[b]) for b, _, _ in items]
         rows = [r for _, r, _ in items]
@@ -176,26 +183,29 @@ class TokenCoder:
         depth = _stack([p.depth[r] for p, r in zip(plans, rows, strict=True)], 0)
         flat = np.stack([tokens[b].reshape(-1, self.stages) for b, _, _ in items])
         index = _sent(flat, position, depth)
-        state = net.states(position, rounds, index, grid)
-        cost = np.zeros(position.shape)
+        mine = [layouts[b] for b, _, _ in items]
+        state = net.states(position, rounds, _told(index, mine), grid)
+        base = np.array([layout.base for layout in mine])
+        cost = np.zeros((*position.shape, 2))
         for s in range(int(depth.max(initial=0))):
-            here = depth > s
-            prefix = net.prefix(index[here], s)
-            cost[here] += net.bits(state[here], prefix, s, index[here][:, s])
+            row, place = np.nonzero(depth > s)
+            tokens_here = index[row, place]
+            spent = net.bits(state[row, place], net.prefix(tokens_here, s), s, tokens_here[:, s])
+            cost[row, place, (s >= base[row]).astype(np.int64)] += spent
         for i, (_, _, key) in enumerate(items):
             known[key] = cost[i][position[i] >= 0]
 
     # ------------------------------------------------------------------------------------------- encoding
 
     def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[list[bytes]]:
-        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of N."""
-        found: list[list[bytes]] = [[b""] * layout.packets for layout in layouts]
+        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of bodies."""
+        found: list[list[bytes]] = [[b""] * layout.bodies for layout in layouts]
         for rows in self._batches(layouts):
             mine = [layouts[b] for b in rows]
             collected: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
             for body, symbols, counts in self._coded(tokens[rows], mine):
                 collected.setdefault(body, []).append((symbols, counts))
-            most = max(layout.packets for layout in mine)
+            most = max(layout.bodies for layout in mine)
             for body, parts in collected.items():
                 symbols, tables = (np.concatenate(p) for p in zip(*parts, strict=True))
                 found[rows[body // most]][body % most] = _write(symbols, tables)
@@ -205,7 +215,7 @@ class TokenCoder:
         self, tokens: np.ndarray, layouts: Sequence[Layout]
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Everything that is coded, body after body or in turns: (body, tokens [q], tables [q, K])."""
-        most = max(layout.packets for layout in layouts)
+        most = max(layout.bodies for layout in layouts)
         if self.prior == "transformer" and not any(layout.sent for layout in layouts):
             yield from self._at_once(tokens, layouts, most)
             return
@@ -218,7 +228,7 @@ class TokenCoder:
             parts.append((body, symbols, counts))
             return symbols
 
-        arrived = [np.ones(layout.packets, bool) for layout in layouts]
+        arrived = [np.ones(layout.bodies, bool) for layout in layouts]
         self._walk(layouts, arrived, given)
         yield from parts
 
@@ -236,13 +246,13 @@ class TokenCoder:
         depth = _stack([row for p in plans for row in p.depth], 0)
         index = _sent(tokens.reshape(len(tokens), -1, self.stages)[picture], position, depth)
         grid = (layouts[0].rows, layouts[0].columns)
-        state = net.states(position, rounds, index, grid)
+        state = net.states(position, rounds, _told(index, [layouts[b] for b in picture]), grid)
         tables, fields = [], []
         for s in range(int(depth.max(initial=0))):
             row, place = np.nonzero(depth > s)
             mine = index[row, place]
             tables.append(net.counts(state[row, place], net.prefix(mine, s), s))
-            body = picture[row] * most + packet[row, place]
+            body = _body(layouts, picture[row], picture[row] * most + packet[row, place], s, most)
             stage = np.full(len(row), s)
             fields.append(np.stack([place, row, stage, rounds[row, place], body, mine[:, s]]))
         if not tables:
@@ -261,7 +271,7 @@ class TokenCoder:
     ) -> list[Read]:
         """Tokens of what arrived. Never raises on any bytes.
 
-        Args:    bodies: of each picture N, None where a packet is lost (too few: the rest is lost); B layouts.
+        Args:    bodies: of each picture, None where one is lost (too few: the rest is lost); B layouts.
         Returns: B Reads.
         """
         found: list[Read | None] = [None] * len(layouts)
@@ -277,13 +287,13 @@ class TokenCoder:
         import constriction
 
         family = constriction.stream.model.Categorical(perfect=False)
-        most = max(layout.packets for layout in layouts)
+        most = max(layout.bodies for layout in layouts)
         decoders: dict[int, Any] = {}
         spent: dict[int, float] = {}
         good = []
         for b, layout in enumerate(layouts):
-            row = list(bodies[b][: layout.packets])
-            row += [None] * (layout.packets - len(row))
+            row = list(bodies[b][: layout.bodies])
+            row += [None] * (layout.bodies - len(row))
             good.append(layout.decodable(np.array([data is not None for data in row])))
             for p in np.flatnonzero(good[b]):
                 decoders[b * most + int(p)] = range_decoder(row[p] or b"")
@@ -347,8 +357,8 @@ class TokenCoder:
 
         Args:
           layouts: of equal grids.
-          good:    per picture [N] bool, packets to go through.
-          take:    (body, tables [q, K], (positions [q], stage)) -> tokens [q]; body is picture * most packets + packet.
+          good:    per picture [bodies] bool, those to go through.
+          take:    (body, tables [q, K], (positions [q], stage)) -> tokens [q]; body is picture * most bodies + body.
         Returns: [B, positions, S] int64, -1 where nothing was coded.
         """
         if self.prior != "transformer":
@@ -357,48 +367,60 @@ class TokenCoder:
         grid = (layouts[0].rows, layouts[0].columns)
         index = np.full((len(layouts), grid[0] * grid[1], self.stages), -1, np.int64)
         choosing = bool(layouts[0].sent)
+        most = max(layout.bodies for layout in layouts)
         walk = _Chosen(layouts, good, net) if choosing else _Planned(layouts, good, net)
         for step in walk.steps():
             state = walk.rounds.ask(step.rows, step.position)
+            owner = walk.picture[step.rows]
             here = np.full((*step.position.shape, self.stages), -1, np.int64)
             prefix = np.broadcast_to(net.prefix(here[:1, :1], 0), state.shape)
             for s in range(int(step.depth.max(initial=0))):
                 row, place = np.nonzero(step.depth > s)
-                order = np.lexsort((place, row, step.body[row, place]))
-                row, place = row[order], place[order]
+                body = _body(layouts, owner[row], step.body[row, place], s, most)
+                order = np.lexsort((place, row, body))
+                row, place, body = row[order], place[order], body[order]
                 counts = net.counts(state[row, place], prefix[row, place], s)
-                body = step.body[row, place]
                 for a, b in _runs(body):
                     where = (step.position[row[a:b], place[a:b]], s)
                     here[row[a:b], place[a:b], s] = take(int(body[a]), counts[a:b], where)
                 if s + 1 < int(step.depth.max()):
                     prefix = net.prefix(here, s + 1)
-            picture = np.broadcast_to(walk.picture[step.rows][:, None], step.position.shape)
+            picture = np.broadcast_to(owner[:, None], step.position.shape)
             there = step.position >= 0
             index[picture[there], step.position[there]] = here[there]
-            walk.tell(step, here)
+            walk.tell(step, _told(here, [layouts[b] for b in owner]))
         return index
 
     def _order_0(
         self, layouts: Sequence[Layout], good: Sequence[np.ndarray], take: Any
     ) -> np.ndarray:
-        most = max(layout.packets for layout in layouts)
+        most = max(layout.bodies for layout in layouts)
         index = np.full((len(layouts), layouts[0].positions, self.stages), -1, np.int64)
         flat = np.full(self.codes, (1 << PRECISION) // self.codes, np.int64)
         if (1 << PRECISION) % self.codes:
             flat = counts_of(np.ones(self.codes))
+
+        def go(b: int, p: int, adaptive: list[Adaptive]) -> None:
+            for position, s in _in_body(layouts[b], p):
+                counts = flat if self.prior == "none" else adaptive[s].counts()
+                token = int(take(b * most + p, counts[None], (np.array([position]), s))[0])
+                adaptive[s].see(token)
+                index[b, position, s] = token
+
         for b, layout in enumerate(layouts):
+            fresh = [Adaptive(u, self.prior == "order-0") for u in self.usage]
+            if layout.base:
+                if good[b][-1]:
+                    go(b, layout.packets, fresh)
+                for p in np.flatnonzero(good[b][:-1]):
+                    go(b, int(p), deepcopy(fresh))
+                continue
             for d in range(layout.descriptions):
-                adaptive = [Adaptive(u, self.prior == "order-0") for u in self.usage]
+                adaptive = deepcopy(fresh)
                 for p in range(d, layout.packets, layout.descriptions):
                     if not good[b][p]:
                         break
-                    for position, s in _in_packet(layout, p):
-                        body, where = b * most + p, (np.array([position]), s)
-                        counts = flat if self.prior == "none" else adaptive[s].counts()
-                        token = int(take(body, counts[None], where)[0])
-                        adaptive[s].see(token)
-                        index[b, position, s] = token
+                    go(b, p, adaptive)
         return index
 
 
@@ -409,7 +431,7 @@ class _Planned:
         self, layouts: Sequence[Layout], good: Sequence[np.ndarray], net: FixedTokens
     ) -> None:
         plans = [sequences(layout) for layout in layouts]
-        most = max(layout.packets for layout in layouts)
+        most = max(layout.bodies for layout in layouts)
         self.picture = np.repeat(np.arange(len(layouts)), [len(p.position) for p in plans])
         position, self._rounds, packet = (
             _stack([row for p in plans for row in getattr(p, name)], -1)
@@ -419,7 +441,11 @@ class _Planned:
         usable = np.zeros((len(layouts), most), bool)
         for b, row in enumerate(good):
             usable[b, : len(row)] = row
-        fine = (position >= 0) & usable[self.picture[:, None], np.maximum(packet, 0)]
+        whole = usable[self.picture[:, None], np.maximum(packet, 0)]
+        base = np.array([layout.base for layout in layouts])[self.picture][:, None]
+        rested = [bool(layout.base and row[-1]) for layout, row in zip(layouts, good, strict=True)]
+        fine = (position >= 0) & (whole | np.array(rested)[self.picture][:, None])
+        self._depth = np.where(whole, self._depth, np.minimum(self._depth, base))
         self._position = np.where(fine, position, -1)
         self._rounds = np.where(fine, self._rounds, -1)
         self._body = self.picture[:, None] * most + packet
@@ -556,19 +582,34 @@ def _apart(certain: np.ndarray, count: int, columns: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _in_packet_of(layout: Layout) -> tuple[tuple[tuple[int, int], ...], ...]:
+def _in_bodies(layout: Layout) -> tuple[tuple[tuple[int, int], ...], ...]:
     plan = sequences(layout)
-    found: list[list[tuple[int, int, int, int, int]]] = [[] for _ in range(layout.packets)]
+    found: list[list[tuple[int, int, int, int, int]]] = [[] for _ in range(layout.bodies)]
     for r, k in zip(*np.nonzero(plan.position >= 0), strict=True):
         for s in range(int(plan.depth[r, k])):
             entry = (int(plan.rounds[r, k]), s, int(r), int(k), int(plan.position[r, k]))
-            found[int(plan.packet[r, k])].append(entry)
+            found[layout.packets if s < layout.base else int(plan.packet[r, k])].append(entry)
     return tuple(tuple((e[4], e[1]) for e in sorted(entries)) for entries in found)
 
 
-def _in_packet(layout: Layout, packet: int) -> tuple[tuple[int, int], ...]:
-    """(position, stage) of a packet's tokens in the order of coding."""
-    return _in_packet_of(layout)[packet]
+def _in_body(layout: Layout, body: int) -> tuple[tuple[int, int], ...]:
+    """(position, stage) of a body's tokens in the order of coding."""
+    return _in_bodies(layout)[body]
+
+
+def _told(index: np.ndarray, layouts: Sequence[Layout]) -> np.ndarray:
+    """Tokens [n, m, S] as other positions may know them. Args: layouts: n."""
+    told = np.array([layout.told for layout in layouts], np.int64)
+    return np.where(np.arange(index.shape[-1]) < told[:, None, None], index, -1)
+
+
+def _body(
+    layouts: Sequence[Layout], picture: np.ndarray, body: np.ndarray, stage: int, most: int
+) -> np.ndarray:
+    """Bodies that tokens of a stage go into. Args: picture, body: [q], of their packets. Returns: [q]."""
+    base = np.array([layout.base for layout in layouts])[picture]
+    last = picture * most + np.array([layout.packets for layout in layouts])[picture]
+    return np.where(stage < base, last, body)
 
 
 def _stack(rows: Sequence[np.ndarray], empty: int) -> np.ndarray:

@@ -9,6 +9,10 @@ Inside a description packets follow each other, and each is coded given all earl
 packet the rounds grow (1 : 2 : 4), each given the earlier ones. So D = N is intra-slice coding (every packet decodes
 alone), D = 1 layered coding (best compression, and a loss takes all later packets with it), 2..5 multiple description.
 
+With ``base`` the first stages of all positions make a body of their own, coded layered, and every packet holds the
+rest of its positions' stages, each packet readable given that base layer alone. How the base layer travels is the
+link's matter (``linksim.packet.base_layer``: in pieces, one in every packet, of which some suffice).
+
 Grids beyond 16 x 16 positions are cut into tiles; what predicts a token lies in its own tile, which bounds the work
 for pictures of any size.
 
@@ -50,6 +54,7 @@ class Layout:
       sent:          0: every position is sent. Otherwise only so many, which the prior chooses as it goes
                      (``linksim.codec.token_coder``): semantic compression, with descriptions = 1.
       rounds:        most rounds inside a packet.
+      base:          stages of every position that are in the base layer, with descriptions = 1; 0: there is none.
     Raises: ValueError: with one line that says what would do.
     """
 
@@ -62,6 +67,7 @@ class Layout:
     stages: int = STAGES
     sent: int = 0
     rounds: int = 3
+    base: int = 0
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < 1 or self.rows * self.columns > MAX_POSITIONS:
@@ -89,6 +95,13 @@ class Layout:
             raise ValueError(
                 f"stages and rounds must be at least 1, got {self.stages} and {self.rounds}"
             )
+        if not 0 <= self.base < self.stages:
+            raise ValueError(f"base must be 0..{self.stages - 1} stages, got {self.base}")
+        if self.base and (self.descriptions != 1 or self.sent):
+            raise ValueError(
+                f"a base layer needs descriptions: 1 and all positions, got {self.descriptions} descriptions and "
+                f"{self.filled} positions"
+            )
         if not self.least <= self.tokens <= self.most:
             raise ValueError(
                 f"tokens must be {self.least}..{self.most} for {self.packets} packets of {self.filled} "
@@ -108,7 +121,17 @@ class Layout:
     @property
     def least(self) -> int:
         """Fewest tokens: one in every packet; where the prior chooses positions, one at each of these."""
-        return self.sent or self.packets
+        return self.sent or self.packets + self.base * self.positions
+
+    @property
+    def bodies(self) -> int:
+        """Of the packets and, behind these, of the base layer."""
+        return self.packets + (self.base > 0)
+
+    @property
+    def told(self) -> int:
+        """Stages of a position that the tables of other positions go by."""
+        return self.base or self.stages
 
     @property
     def most(self) -> int:
@@ -120,7 +143,9 @@ class Layout:
         return packet % self.descriptions
 
     def context(self, packet: int) -> range:
-        """The packets without which this one cannot be read."""
+        """The packets without which this one cannot be read (with a base layer: that, and no other packet)."""
+        if self.base:
+            return range(0)
         return range(packet % self.descriptions, packet, self.descriptions)
 
     def rank(self, packet: int) -> int:
@@ -128,8 +153,10 @@ class Layout:
         return packet // self.descriptions
 
     def decodable(self, arrived: np.ndarray) -> np.ndarray:
-        """Which packets can be read. Args: arrived [N] bool. Returns: [N] bool."""
+        """Which bodies can be read. Args: arrived [bodies] bool. Returns: [bodies] bool."""
         found = np.asarray(arrived, bool).copy()
+        if self.base:
+            return found & found[-1]
         for p in range(self.descriptions, self.packets):
             found[p] &= found[p - self.descriptions]
         return found

@@ -11,7 +11,7 @@ no body repeats is the ``Layout``; headers and checks are the link's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -34,6 +34,7 @@ NETWORKS = ("tokens", "tokens-perceptual", "token-prior")
 MOST_TRIES = 8  # of a search for the number of tokens
 SPARE = 1 / 100  # of a budget that the search may leave, or
 SPARE_BYTES = 2
+Sizes = Callable[[np.ndarray], np.ndarray]
 POSITIONS_AT_ONCE = 1 << 13  # that are filled in side by side
 
 
@@ -196,11 +197,15 @@ class TokenCodec:
         return np.stack(found) if found else np.zeros((0, *grid, self.stages), np.int16)
 
     def estimate(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[np.ndarray]:
-        """Bits of each body under its tables. Args: tokens [B, rows, columns, S]; B layouts. Returns: B times [N]."""
+        """Bits of each body under its tables.
+
+        Args:    tokens [B, rows, columns, S]; B layouts.
+        Returns: B times [bodies].
+        """
         return self._coder.bits(tokens, layouts)
 
     def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[list[bytes]]:
-        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of N."""
+        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of bodies."""
         return self._coder.pack(tokens, layouts)
 
     def fit(
@@ -210,6 +215,7 @@ class TokenCodec:
         budgets: Sequence[int] | np.ndarray,
         overhead: int = 0,
         largest: int | None = None,
+        sizes: Sizes | None = None,
     ) -> list[Layout | None]:
         """Layouts with as many tokens as fit, but for one in a hundred.
 
@@ -218,11 +224,14 @@ class TokenCodec:
           base:     the layout but for its tokens.
           budgets:  [B], bytes of all packets of a picture.
           overhead: bytes that each packet has besides its body.
-          largest:  most bytes of a body.
+          largest:  most bytes of a packet without its overhead.
+          sizes:    bytes of bodies [bodies] -> bytes of packets without their overhead [N]; they are the same if not
+                    given.
         Returns: B layouts; None where not even ``base.least`` tokens fit.
         """
         searches = [
-            _Search(base, int(budget) - overhead * base.packets, largest) for budget in budgets
+            _Search(base, int(budget) - overhead * base.packets, largest, sizes)
+            for budget in budgets
         ]
         start = self._bits_a_token()
         for search in searches:
@@ -349,11 +358,11 @@ def _codes(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:
 class _Search:
     """The most tokens that fit, by secants inside a bracket.
 
-    Args: base; budget: bytes of all bodies; largest: bytes of one body, or None.
+    Args: base; budget: bytes of all packets; largest: bytes of one, or None; sizes: see ``TokenCodec.fit``.
     """
 
-    def __init__(self, base: Layout, budget: int, largest: int | None) -> None:
-        self.base, self.budget, self.largest = base, budget, largest
+    def __init__(self, base: Layout, budget: int, largest: int | None, sizes: Sizes | None) -> None:
+        self.base, self.budget, self.largest, self.sizes = base, budget, largest, sizes
         self.fits: int | None = None
         self.fails = base.most + 1
         self.done = budget < base.packets  # a body has a byte at least
@@ -370,9 +379,11 @@ class _Search:
         return min(max(tokens, low), max(self.fails - 1, low))
 
     def found(self, cost: np.ndarray) -> None:
-        """What the bodies cost with ``next`` tokens. Args: cost [N] bits."""
+        """What the bodies cost with ``next`` tokens. Args: cost [bodies] bits."""
         # a body takes whole bytes; the coder needs no more than that
         need = np.ceil(cost / 8)
+        if self.sizes is not None:
+            need = self.sizes(need)
         total = float(need.sum())
         self._worst = 0.0 if self.largest is None else float(need.max()) / self.largest
         fine = total <= self.budget and self._worst <= 1.0
@@ -387,7 +398,8 @@ class _Search:
             or self.fails <= self.base.least
             or (self.fits is not None and self.fails - self.fits <= 1)
         )
-        self._points.append((self.next, float(cost.sum())))
+        bits = float(cost.sum()) if self.sizes is None else 8 * total - 4 * self.base.packets
+        self._points.append((self.next, bits))
         if self.fits is None and len(self._points) >= MOST_TRIES - 2:
             self.next = self.base.least
         elif not self.done:

@@ -145,7 +145,7 @@ class ErasureCoded:
             fill = 0 if parity else max(min(padding - (source - 1 - number) * size, size), 0)
             headers -= mine
             front, check = (0, 0) if kind == "phy" else (pieces.NUMBER_BYTES, pieces.CRC_BYTES)
-            found.append(Slice(data, front + mine, check, min(fill, size - mine), parity))
+            found.append(Slice(data, front + mine, check, min(fill, size - mine), size * parity))
         return found
 
     def _deliver(self, crossed: Crossed, counts: list[int], kind: str) -> Delivered:

@@ -39,19 +39,20 @@ class Slice:
       header_bytes:  of them, at the front.
       check_bytes:   of them, checksum.
       padding_bytes: of them, that only fill up.
-      parity:        whether what is neither is erasure-code parity rather than payload.
+      parity_bytes:  of them, that are erasure-code parity rather than payload.
     """
 
     data: bytes
     header_bytes: int = 0
     check_bytes: int = 0
     padding_bytes: int = 0
-    parity: bool = False
+    parity_bytes: int = 0
 
     @property
-    def body_bytes(self) -> int:
-        """Bytes that are neither header nor check nor padding."""
-        return len(self.data) - self.header_bytes - self.check_bytes - self.padding_bytes
+    def payload_bytes(self) -> int:
+        """Bytes that are neither header nor check nor padding nor parity."""
+        rest = self.header_bytes + self.check_bytes + self.padding_bytes + self.parity_bytes
+        return len(self.data) - rest
 
 
 @dataclass(frozen=True)
@@ -254,8 +255,8 @@ class SliceLink:
             n: [] for n in ("payload", "headers", "crc", "padding", "parity")
         }
         for sent in packets:
-            books["payload"].append(8.0 * sum(s.body_bytes for s in sent if not s.parity))
-            books["parity"].append(8.0 * sum(s.body_bytes for s in sent if s.parity))
+            books["payload"].append(8.0 * sum(s.payload_bytes for s in sent))
+            books["parity"].append(8.0 * sum(s.parity_bytes for s in sent))
             books["headers"].append(8.0 * sum(s.header_bytes for s in sent))
             books["crc"].append(8.0 * sum(s.check_bytes for s in sent))
             books["padding"].append(8.0 * sum(s.padding_bytes for s in sent))
@@ -305,7 +306,7 @@ class SliceLink:
             for name, size in (
                 ("crc", packet.check_bytes),
                 ("padding", packet.padding_bytes),
-                ("parity", packet.body_bytes if packet.parity else 0),
+                ("parity", packet.parity_bytes),
             ):
                 uses = 8 * size / plan.num_bits_per_symbol
                 books[name][r] += uses

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from linksim.codec.token_layout import Layout
 from linksim.link.slices import Slice
+from linksim.packet.base_layer import PAD_BYTES, BaseLayer
 from linksim.packet.reed_solomon import ReedSolomon
 from linksim.packet.token_header import TokenFormat, TokenPacket, read_full
 
@@ -19,21 +20,39 @@ def layout_of(form: TokenFormat, tokens: int | None = None) -> Layout:
         form.packets,
         form.interleave,  # type: ignore[arg-type]
         form.descriptions,
-        tokens or form.sent or form.packets,
+        tokens or form.sent or form.packets + form.base * form.rows * form.columns,
         form.stages,
         form.sent,
+        base=form.base,
     )
 
 
+def base_layer(form: TokenFormat) -> BaseLayer | None:
+    """How the base layer travels, if there is one."""
+    return BaseLayer(form.packets, form.parity) if form.base else None
+
+
 def wrap(form: TokenFormat, tokens: int, bodies: Sequence[bytes]) -> list[Slice]:
-    """The packets of an image, parity behind, from the bodies of those that carry tokens."""
+    """The packets of an image, parity behind, from the bodies of those that carry tokens (and of the base layer)."""
+    if (base := base_layer(form)) is not None:
+        found = []
+        for number, (head, piece, body) in enumerate(base.spread(bodies)):
+            data = form.wrap(number, tokens, head + piece + body)
+            front = form.header_bytes + len(head)
+            if number >= base.enough:
+                one = Slice(data, front, form.check_bytes, parity_bytes=len(piece))
+            else:
+                fill = base.padding_bytes(len(bodies[-1]), number)
+                one = Slice(data, front + PAD_BYTES * (number == 0), form.check_bytes, fill)
+            found.append(one)
+        return found
     whole = [*bodies, *ReedSolomon(form.packets, form.parity).protect(bodies)]
     return [
         Slice(
             form.wrap(number, tokens, body),
             form.header_bytes,
             form.check_bytes,
-            parity=number >= form.packets,
+            parity_bytes=len(body) if number >= form.packets else 0,
         )
         for number, body in enumerate(whole)
     ]
@@ -71,7 +90,9 @@ def unwrap(
     for other, packet in found:
         if (other, packet.tokens) == chosen:
             numbered.setdefault(packet.number, packet.body)
-    bodies = [numbered.get(n) for n in range(form.packets + form.parity)]
+    bodies = [numbered.get(n) for n in range(form.count)]
+    if (base := base_layer(form)) is not None:
+        return layout, base.gather(bodies)
     return layout, ReedSolomon(form.packets, form.parity).recover(bodies)
 
 

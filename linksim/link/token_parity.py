@@ -5,6 +5,9 @@ length of bursts, such as a receiver reports (RFC 3550: fraction lost; RFC 3611:
 beforehand (``token_quality``). Neither pictures nor losses that really happen enter, so both ends derive the same
 choice from the scenario and nothing is signalled.
 
+Or a base layer alone is protected (``linksim.packet.base_layer``), and what its stages, P and the losses give is
+expected in the same way.
+
 For every P and D the losses of an image's N packets give the probabilities that so many of its N - P packets of tokens
 cannot be read (none, where at most P of all are lost); what the budget leaves for tokens and how much is filled in
 gives the metrics of each case. The choice taken has the least regret: in the worse of expected MSE and expected LPIPS
@@ -13,6 +16,7 @@ it is the fewest times above the least that any choice reaches. A sum would let 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +25,7 @@ import numpy as np
 
 from linksim.errors import ComponentError
 from linksim.link.token_quality import TokenQuality
+from linksim.packet.base_layer import BaseLayer
 from linksim.packet.gilbert_elliott import GilbertElliott
 from linksim.packet.reed_solomon import LENGTH_BYTES
 from linksim.seeds import FrameSeeds
@@ -91,17 +96,24 @@ class Belief:
 
 @dataclass(frozen=True)
 class Protection:
-    """What is chosen. Args: parity: P, of the N packets. descriptions: D, that the others are dealt to."""
+    """What is chosen.
+
+    Args:
+      parity:       P, of the N packets, or of the pieces of the base layer.
+      descriptions: D, that the others are dealt to.
+      base:         stages of the base layer; 0: there is none, and parity protects all tokens.
+    """
 
     parity: int
     descriptions: int
+    base: int = 0
 
     def note(self, packets: int, belief: Belief) -> str:
         """What rows declare."""
-        return (
-            f"{self.parity} of {packets} packets parity, {self.descriptions} descriptions, for a believed loss of "
-            f"{belief.loss:.3g} in bursts of {belief.burst:.3g}"
-        )
+        what = f"{self.parity} of {packets} packets parity, {self.descriptions} descriptions"
+        if self.base:
+            what = f"{self.base} stages from any {packets - self.parity} of {packets} packets, the rest from each alone"
+        return f"{what}, for a believed loss of {belief.loss:.3g} in bursts of {belief.burst:.3g}"
 
 
 def unread(lost: np.ndarray, parity: int, descriptions: int) -> np.ndarray:
@@ -141,6 +153,8 @@ def expected(
       positions: of the picture's grid.
     Returns: [2], of ``token_quality.METRICS``; None where the budget has no token for every packet.
     """
+    if protection.base:
+        return _expected_with_base(quality, belief, packets, protection, total, overhead, positions)
     parity, descriptions = protection.parity, protection.descriptions
     source = packets - parity
     room = total * USED - packets * overhead - parity * LENGTH_BYTES
@@ -155,6 +169,28 @@ def expected(
     return cases @ _chances(belief, packets, parity, descriptions)
 
 
+def _expected_with_base(
+    quality: TokenQuality,
+    belief: Belief,
+    packets: int,
+    protection: Protection,
+    total: int,
+    overhead: int,
+    positions: int,
+) -> np.ndarray | None:
+    """``expected`` where a base layer alone is protected: with more than P packets lost there is no picture."""
+    layer = BaseLayer(packets, protection.parity)
+    own = math.ceil(quality.base_bits(protection.base) * positions / 8)
+    carried = float(layer.sizes(np.array([0] * packets + [own])).sum())
+    bits = 8 * (total * USED - packets * overhead - carried) - 4 * packets
+    depth = quality.depth_above(bits / positions, protection.base)
+    if bits <= 0 or (depth - protection.base) * positions < packets:
+        return None
+    cases = quality.at_with_base(depth, np.arange(packets + 1) / packets, protection.base)
+    cases[:, protection.parity + 1 :] = quality.nothing[:, None]
+    return cases @ _chances(belief, packets, 0, packets)
+
+
 def choose(
     quality: TokenQuality,
     belief: Belief,
@@ -166,6 +202,7 @@ def choose(
     parities: Iterable[int] | None = None,
     descriptions: int | None = None,
     modes: bool = False,
+    bases: Iterable[int] | None = (0,),
 ) -> Protection:
     """The protection with the least regret, see above; of equal ones that with least parity.
 
@@ -174,12 +211,16 @@ def choose(
       parities:     to choose from; None: 0 .. N - 1.
       descriptions: D, where it is not for choice (N - P if there are fewer); None: N - P.
       modes:        choose D too: of N - P (every packet decodes alone), 2 and 1 (layered).
+      bases:        stages of a base layer to choose from; None: 0 and all that there are numbers for.
     """
     options = []
-    for parity in range(packets) if parities is None else parities:
+    bases = (0, *quality.bases) if bases is None else tuple(bases)
+    parities = tuple(range(packets)) if parities is None else tuple(parities)
+    for parity in parities if 0 in bases else ():
         source = packets - parity
         wanted = (source, 2, 1) if modes else (descriptions or source,)
         options += [Protection(parity, d) for d in dict.fromkeys(min(d, source) for d in wanted)]
+    options += [Protection(parity, 1, base) for base in bases if base for parity in parities]
     setting = {"total": total, "overhead": overhead, "positions": positions}
     found = [expected(quality, belief, packets, one, **setting) for one in options]
     possible = [

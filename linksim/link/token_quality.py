@@ -32,6 +32,10 @@ class TokenQuality:
       lost:         [f] rising from 0 on, share of the positions that did not arrive and are filled in.
       metrics:      [2, s, f], of ``METRICS``.
       nothing:      [2], of a picture of which nothing arrived.
+      bases:        stages of base layers, rising.
+      base_cost:    bits of a position in each of these, [b].
+      above_cost:   [b, s], bits of a position beside its base layer, in packets that need that alone.
+      above:        [2, b, s, f], of ``METRICS`` where the share ``lost`` of the positions has the base layer alone.
     """
 
     stages: np.ndarray
@@ -41,6 +45,10 @@ class TokenQuality:
     lost: np.ndarray
     metrics: np.ndarray
     nothing: np.ndarray
+    bases: tuple[int, ...]
+    base_cost: np.ndarray
+    above_cost: np.ndarray
+    above: np.ndarray
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> TokenQuality:
@@ -53,7 +61,36 @@ class TokenQuality:
             np.array(found["lost"]),
             np.array([found[name] for name in METRICS]),
             np.array([found["nothing"][name] for name in METRICS]),
+            tuple(found["bases"]),
+            np.array(found["base_bits"]),
+            np.array(found["above_bits"]),
+            np.array([found["above"][name] for name in METRICS]),
         )
+
+    def base_bits(self, base: int) -> float:
+        """What a position costs in a base layer of so many stages. Raises ValueError: there are no numbers for it."""
+        return float(self.base_cost[self._base(base)])
+
+    def depth_above(self, bits: float, base: int) -> float:
+        """Stages of a position, base layer included, where so many bits pay for the others."""
+        above = self.stages >= base
+        return float(np.interp(bits, self.above_cost[self._base(base)][above], self.stages[above]))
+
+    def at_with_base(self, depth: float, lost: np.ndarray, base: int) -> np.ndarray:
+        """Mean metrics of pictures with ``depth`` stages, of shares ``lost`` [k] of the positions only the base layer.
+
+        Returns: [2, k], of ``METRICS``.
+        """
+        found = np.empty((len(METRICS), len(lost)))
+        for row, table in zip(found, self.above[:, self._base(base)], strict=True):
+            mine = [np.interp(depth, self.stages, column) for column in table.T]
+            row[:] = np.interp(lost, self.lost, mine)
+        return found
+
+    def _base(self, base: int) -> int:
+        if base not in self.bases:
+            raise ValueError(f"parity: auto knows base layers of {self.bases} stages, got {base}")
+        return self.bases.index(base)
 
     def depth(self, bits: float, descriptions: int) -> float:
         """Stages of a position that so many bits pay for; a broken number sends some with one more than others."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from linksim.codec.tokens import TokenCodec
 from linksim.link.slices import Rooms, Slice
-from linksim.link.token_packets import layout_of, wrap
+from linksim.link.token_packets import base_layer, layout_of, wrap
 from linksim.packet.reed_solomon import LENGTH_BYTES
 from linksim.packet.token_header import TokenFormat
 
@@ -57,7 +57,7 @@ class TokenSender:
     def _encode(self, images: np.ndarray, rooms: Rooms, form: TokenFormat) -> list[list[Slice]]:
         """The packets of each image: as many tokens as fit, none where not even the fewest do."""
         codec, fixed = self.codec, form.overhead_bytes
-        count = form.packets + form.parity
+        count, layer = form.count, base_layer(form)
         tokens = codec.tokenise(images)
         try:
             base = layout_of(form)
@@ -66,13 +66,16 @@ class TokenSender:
         found: list[list[Slice]] = [[] for _ in images]
         # What is left for bodies when parity packets are as long as the others. They are longer, by how much only the
         # bodies tell: the search goes on from what a first try takes.
-        whole = rooms.total - count * fixed - form.parity * LENGTH_BYTES
+        whole = rooms.total - count * fixed
+        if layer is None:
+            whole = whole - form.parity * LENGTH_BYTES
         budgets = np.maximum(whole, 0) * form.packets // count
         tried: list[set[int]] = [set() for _ in images]
         most = np.zeros(len(images), np.int64)  # tokens of what was found
         rows = np.arange(len(images))
         for _ in range(_TRIES):
-            layouts = codec.fit(tokens[rows], base, budgets[rows])
+            sizes = None if layer is None else layer.sizes
+            layouts = codec.fit(tokens[rows], base, budgets[rows], sizes=sizes)
             fitting = [
                 (int(b), layout)
                 for b, layout in zip(rows, layouts, strict=True)
@@ -89,7 +92,12 @@ class TokenSender:
                 scale = _scale(packets, int(rooms.total[b]), rooms.each[b], fixed)
                 if scale >= 1 and layout.tokens > most[b]:
                     found[b], most[b] = packets, layout.tokens
-                wanted = int(sum(map(len, mine)) * scale * (1 if scale >= 1 else 0.997))
+                spent = (
+                    sum(map(len, mine))
+                    if layer is None
+                    else sum(len(p.data) - fixed for p in packets)
+                )
+                wanted = int(spent * scale * (1 if scale >= 1 else 0.997))
                 if wanted != budgets[b] and not (scale >= 1 and wanted <= budgets[b]):
                     budgets[b] = wanted
                     again.append(b)

@@ -27,7 +27,7 @@ from linksim.link.token_parity import Belief, Protection, choose
 from linksim.link.token_quality import shipped
 from linksim.link.token_sender import TokenSender
 from linksim.packet import crc
-from linksim.packet.token_header import Check, Form, TokenFormat
+from linksim.packet.token_header import MAX_STAGES, Check, Form, TokenFormat
 from linksim.seeds import FrameSeeds
 from linksim.types import Decoded, Status
 
@@ -63,6 +63,9 @@ class Tokens:
       packets:      N, of an image, parity included.
       parity:       P of them are Reed-Solomon parity: any N - P of the N give all tokens. "auto": as many as suit the
                     losses that the transmitter believes in (``linksim.link.token_parity``); both ends derive it.
+      base:         so many of the stages make a base layer, which alone is protected: each of the N packets carries a
+                    piece of it, any N - P of which give it, and the other stages of its own positions. 0: none;
+                    "auto": chosen as parity is.
       descriptions: D, that the N - P packets of tokens are dealt to; a packet is coded given the earlier ones of its
                     description and is lost with any of them. None: N - P (intra-slice: every packet decodes alone);
                     1: layered; 2..5: multiple description. "auto": N - P, 2 or 1, chosen as parity is.
@@ -95,6 +98,7 @@ class Tokens:
     decoder: str = ""
     packets: int = 10
     parity: int | Literal["auto"] = 0
+    base: int | Literal["auto"] = 0
     descriptions: int | Literal["auto"] | None = None
     believed_loss: float | None = None
     believed_burst: float | None = None
@@ -131,12 +135,21 @@ class Tokens:
             raise ValueError(f"parity must be 0..{self.packets - 1}, got {self.parity} (or auto)")
         if self._adapts and (self.fraction < 1 or self.uep is not None):
             raise ValueError(
-                "parity: auto and descriptions: auto go with neither fraction nor uep, which ask for a layout that is "
+                "parity, base and descriptions: auto go with neither fraction nor uep, which ask for a layout that is "
                 "fixed; give numbers"
             )
+        if not 0 <= self._base < MAX_STAGES:
+            raise ValueError(f"base must be 0..{MAX_STAGES - 1} stages, got {self.base} (or auto)")
+        if self.base != 0 and self.descriptions not in (None, "auto"):
+            raise ValueError(
+                f"with a base layer every packet is readable given that alone: leave descriptions out, got "
+                f"{self.descriptions}"
+            )
+        if self._base and (self.fraction < 1 or self.uep is not None):
+            raise ValueError("a base layer goes with neither fraction nor uep; leave them out")
         if not self._adapts and (self.believed_loss, self.believed_burst) != (None, None):
             raise ValueError(
-                "believed_loss and believed_burst say what parity: auto and descriptions: auto go by; without them "
+                "believed_loss and believed_burst say what parity, base and descriptions: auto go by; without them "
                 "nothing does"
             )
         Belief(self.believed_loss or 0.0, self.believed_burst or 1.0)  # refuses what none can be
@@ -153,14 +166,20 @@ class Tokens:
                 f"{self._source} packets in {self._descriptions} descriptions; give fewer descriptions"
             )
         _ = self._link  # refuses what it cannot use
-        TokenFormat(0, 8, 8, 1, self._source, self._parity, self._descriptions, check=self.check)
+        fixed = (self._source, self._parity, self._descriptions)
+        TokenFormat(0, 8, 8, 1 + self._base, *fixed, check=self.check, base=self._base)
 
     # ------------------------------------------------------------------------------------------ what is agreed
 
     @property
     def _source(self) -> int:
         """Packets that carry tokens."""
-        return self.packets - self._parity
+        return self.packets if self._base else self.packets - self._parity
+
+    @property
+    def _base(self) -> int:
+        """0 where it is still to be chosen."""
+        return 0 if self.base == "auto" else self.base
 
     @property
     def _parity(self) -> int:
@@ -169,13 +188,15 @@ class Tokens:
 
     @property
     def _descriptions(self) -> int:
+        if self._base:
+            return 1
         if self.descriptions is None or self.descriptions == "auto":
             return self._source
         return self.descriptions
 
     @property
     def _adapts(self) -> bool:
-        return "auto" in (self.parity, self.descriptions)
+        return "auto" in (self.parity, self.base, self.descriptions)
 
     @cached_property
     def _settled(self) -> dict[Protection, Tokens]:
@@ -186,7 +207,7 @@ class Tokens:
         """This system with its protection chosen, and what rows declare of it."""
         if point.kind == "phy" and point.csi_tx == "instantaneous":
             raise ComponentError(
-                "parity: auto and descriptions: auto go by one budget in bytes, and with csi_tx: instantaneous every "
+                "parity, base and descriptions: auto go by one budget in bytes, and with csi_tx: instantaneous every "
                 "image has its own; give numbers"
             )
         process = point.erasure if point.kind == "packet" else None
@@ -204,12 +225,14 @@ class Tokens:
             parities=None if self.parity == "auto" else [self.parity],
             descriptions=None if auto or self.descriptions is None else self._descriptions,
             modes=auto,
+            bases=None if self.base == "auto" else [self._base],
         )
         if chosen not in self._settled:
             self._settled[chosen] = replace(
                 self,
                 parity=chosen.parity,
-                descriptions=chosen.descriptions,
+                base=chosen.base,
+                descriptions=None if chosen.base else chosen.descriptions,
                 believed_loss=None,
                 believed_burst=None,
             )
@@ -217,11 +240,13 @@ class Tokens:
 
     @cached_property
     def _link(self) -> SliceLink:
-        rank = [n // self._descriptions for n in range(self._source)]
+        apart = self._source if self._base else self._descriptions
+        rank = [n // apart for n in range(self._source)]
         low = [0 if self.uep is None or r >= self.uep.packets else self.uep.steps for r in rank]
         shares = [1.0 if self.shares is None else self.shares[r % len(self.shares)] for r in rank]
-        lowered = tuple(low) + (0,) * self._parity
-        weights = tuple(shares) + (max(shares),) * self._parity
+        more = self.packets - self._source
+        lowered = tuple(low) + (0,) * more
+        weights = tuple(shares) + (max(shares),) * more
         return SliceLink(self.channel_code, self.amc, self.backend, self.mtu, lowered, weights)
 
     @cached_property
@@ -251,6 +276,7 @@ class Tokens:
                 sent,
                 self.header,
                 "none" if kind == "phy" else self.check,
+                self._base,
             )
         except ValueError as error:
             raise BudgetError(f"pictures of {height}x{width}: {error}") from error
@@ -276,6 +302,8 @@ class Tokens:
                 "in each; raise the budget or send fewer packets"
             )
         parity = f", {self.parity} of them parity" if self.parity else ""
+        if self._base:
+            parity = f", any {self.packets - self._parity} of which give {self._base} stages"
         return f"{text}{parity}, {max(most, 0)} bytes for the codec"
 
     def _check(self, point: LinkPoint) -> None:

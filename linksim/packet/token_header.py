@@ -1,7 +1,7 @@
 """Headers of token packets: what a receiver has to know of a packet, and nothing that it knows already.
 
     session form   | number | tokens - 1 | zeros to a byte || body || check |
-    full form      | format (71 bits) | number | tokens - 1 | zeros to a byte || body || check |
+    full form      | format (75 bits) | number | tokens - 1 | zeros to a byte || body || check |
 
 ``number`` has as many bits as the packets ask for, ``tokens - 1`` as the picture's tokens do: with 10 packets at
 128x128 and 8 stages that is 4 + 9 bits, two bytes. In the session form the format is agreed upon beforehand, as a video
@@ -36,6 +36,7 @@ _FIELDS = {
     "descriptions": 6,
     "interleave": 2,
     "sent": 14,
+    "base": 4,
     "form": 1,
 }
 _FORMAT_BITS = sum(_FIELDS.values())
@@ -45,7 +46,7 @@ _FROM_ONE = ("rows", "columns", "stages", "packets", "descriptions")
 class TokenPacket(NamedTuple):
     """One packet.
 
-    Args: number: 0 .. packets + parity - 1, parity behind. tokens: of the picture, in all its packets. body: bytes.
+    Args: number: 0 .. count - 1, parity behind. tokens: of the picture, in all its packets. body: bytes.
     """
 
     number: int
@@ -62,12 +63,14 @@ class TokenFormat:
       rows, columns: positions of the grid, 1..256 each.
       stages:       tokens of a position, 1..16.
       packets:      that carry tokens, 1..64.
-      parity:       packets of Reed-Solomon parity besides, packets + parity at most 64.
+      parity:       packets of Reed-Solomon parity besides, packets + parity at most 64; with a base layer so many of
+                    its pieces are parity, and there are no packets besides.
       descriptions: that the packets are dealt to, 1..packets.
       interleave:   which positions a packet has: "raster", "checker" or "random".
       sent:         0: tokens are of all positions; else of so many that the model chooses, at most 16383.
       form:         "session" or "full".
       check:        "crc-8", "crc-16" or "none" (where the link has a CRC of its own).
+      base:         stages of the base layer (``linksim.packet.base_layer``), below ``stages``; 0: there is none.
     Raises: ValueError.
     """
 
@@ -82,6 +85,7 @@ class TokenFormat:
     sent: int = 0
     form: Form = "session"
     check: Check = "crc-16"
+    base: int = 0
 
     def __post_init__(self) -> None:
         ranges = {
@@ -90,9 +94,10 @@ class TokenFormat:
             "columns": (1, MAX_SIDE),
             "stages": (1, MAX_STAGES),
             "packets": (1, MAX_PACKETS),
-            "parity": (0, MAX_PACKETS - self.packets),
+            "parity": (0, self.packets - 1 if self.base else MAX_PACKETS - self.packets),
             "descriptions": (1, self.packets),
             "sent": (0, min(self.rows * self.columns, (1 << 14) - 1)),
+            "base": (0, self.stages - 1),
         }
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -106,6 +111,11 @@ class TokenFormat:
             raise ValueError(f"check must be crc-8, crc-16 or none, got {self.check!r}")
 
     @property
+    def count(self) -> int:
+        """Packets of a picture, parity included."""
+        return self.packets if self.base else self.packets + self.parity
+
+    @property
     def max_tokens(self) -> int:
         """Tokens of a picture at most."""
         return (self.sent or self.rows * self.columns) * self.stages
@@ -113,7 +123,7 @@ class TokenFormat:
     @property
     def _bits(self) -> tuple[int, int]:
         """Bits of number and of tokens - 1."""
-        return (self.packets + self.parity - 1).bit_length(), (self.max_tokens - 1).bit_length()
+        return (self.count - 1).bit_length(), (self.max_tokens - 1).bit_length()
 
     @property
     def header_bytes(self) -> int:
@@ -152,8 +162,8 @@ class TokenFormat:
 
         Raises: ValueError: a number or tokens out of range.
         """
-        if not 0 <= number < self.packets + self.parity:
-            raise ValueError(f"number must be 0..{self.packets + self.parity - 1}, got {number}")
+        if not 0 <= number < self.count:
+            raise ValueError(f"number must be 0..{self.count - 1}, got {number}")
         if not 1 <= tokens <= self.max_tokens:
             raise ValueError(f"tokens must be 1..{self.max_tokens}, got {tokens}")
         of_number, of_tokens = self._bits
@@ -180,7 +190,7 @@ class TokenFormat:
         tokens = (word & ((1 << of_tokens) - 1)) + 1
         number = (word >> of_tokens) & ((1 << of_number) - 1)
         foreign = self.form == "full" and word >> (of_tokens + of_number) != self._stamp()
-        if foreign or number >= self.packets + self.parity or tokens > self.max_tokens:
+        if foreign or number >= self.count or tokens > self.max_tokens:
             return None
         return TokenPacket(number, tokens, whole[size:])
 

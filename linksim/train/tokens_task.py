@@ -26,6 +26,8 @@ FILLED = (
     0.6  # share of these whose lost positions show the prior's estimate, the others the mean token
 )
 MOST_LOST = 0.5  # of their positions
+WITH_BASE = 0.4  # share of the pictures with losses whose lost positions keep a base layer
+MOST_BASE = 3  # stages of it
 BETA = 0.25  # of the commitment
 START_IMAGES = 700  # that the linear maps and codebooks start from
 BEST = 0.5  # NTC's quality that all stages together stand for at the start
@@ -98,6 +100,9 @@ class TokensTask(Task):
         gone = np.zeros(grid, bool)
         if rng.random() < losses:
             gone = (rng.random(grid) < rng.uniform(0.02, MOST_LOST)) & (there[..., 0] > 0)
+            if rng.random() < WITH_BASE:  # what is lost is all but a base layer
+                base = np.arange(cfg.stages) < rng.integers(1, MOST_BASE + 1)
+                return there * (~gone[..., None] | base), np.zeros(grid, bool)
         return there * ~gone[..., None], gone
 
     def loss(self, net: TokenNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -33,7 +33,9 @@ def layout(tokens=45, descriptions=4, packets=4, rows=4, columns=5, **more) -> L
 
 def expected(index: np.ndarray, plan: Layout, arrived: np.ndarray) -> np.ndarray:
     """What must be read."""
-    deep = np.where(plan.decodable(arrived)[plan.packet_of], plan.depth, 0)
+    read = plan.decodable(arrived)
+    least = plan.base if plan.base and read[-1] else 0
+    deep = np.where(read[plan.packet_of], plan.depth, least)
     sent = np.arange(STAGES) < deep.reshape(plan.rows, plan.columns, 1)
     return np.where(sent, index, -1)
 
@@ -62,6 +64,42 @@ def test_round_trip_with_any_packets_lost(prior, descriptions):
             assert np.array_equal(got[b].decodable, plans[b].decodable(arrived[b]))
             assert np.array_equal(got[b].index, expected(index[b], plans[b], arrived[b]))
             assert got[b].index.dtype == np.int16
+
+
+@pytest.mark.parametrize("prior", ["transformer", "order-0", "none"])
+def test_a_base_layer_makes_every_packet_readable(prior):
+    here, there = coder(prior), coder(prior)
+    plans = [
+        layout(t, 1, base=base, interleave=i)
+        for t, base, i in zip((80, 45, 26, 79), (3, 2, 1, 1), (*INTERLEAVES, "raster"), strict=True)
+    ]
+    index = tokens(4)
+    bodies = here.pack(index, plans)
+    assert [len(row) for row in bodies] == [5] * 4
+    rng = np.random.default_rng(2)
+    for lost in (0.0, 0.3, 0.6, 1.0):
+        arrived = rng.random((4, 5)) >= lost
+        if lost < 1:
+            arrived[:3, -1] = True
+        kept = [
+            [data if ok else None for data, ok in zip(row, oks, strict=True)]
+            for row, oks in zip(bodies, arrived, strict=True)
+        ]
+        for b, read in enumerate(there.unpack(kept, plans)):
+            assert np.array_equal(read.decodable, arrived[b] & arrived[b, -1])
+            assert np.array_equal(read.index, expected(index[b], plans[b], arrived[b]))
+    costs = here.bits(index, plans)
+    for row, cost in zip(bodies, costs, strict=True):
+        assert all(abs(8 * len(data) - need) <= 16 for data, need in zip(row, cost, strict=True))
+    mixed = [plans[0], layout(45), layout(60, 1), plans[3]]
+    together = here.pack(index, mixed)
+    assert together[0] == bodies[0] and together[3] == bodies[3]
+    for b in range(4):
+        assert here.pack(index[b : b + 1], mixed[b : b + 1])[0] == together[b]
+        read = there.unpack(together, mixed)[b]
+        assert np.array_equal(
+            read.index, expected(index[b], mixed[b], np.ones(mixed[b].bodies, bool))
+        )
 
 
 @pytest.mark.parametrize("prior", ["transformer", "order-0", "none"])

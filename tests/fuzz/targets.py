@@ -526,6 +526,7 @@ _TOKENS: tuple[dict[str, Any], ...] = (
     {"conceal": "one-shot", "descriptions": 2, "header": "full"},
     {"conceal": "iterative", "steps": 2, "parity": 2},
     {"conceal": "none", "descriptions": 1, "check": "crc-8"},
+    {"conceal": "one-shot", "base": 1, "parity": 2},
 )
 
 
@@ -553,9 +554,9 @@ def _token_packets() -> Target:
         return found
 
     def run(data: bytes, number: int, folder: Path) -> None:
-        system = made()[number % 4]
+        system = made()[number % len(_TOKENS)]
         kind = ("packet", "phy")[
-            number // 4 % 2
+            number // len(_TOKENS) % 2
         ]  # without a CRC of the packet damage comes through
         seed = FrameSeeds.of(number, 1)
         _check(system._decode([_arranged(data, number)], [False], small, kind, seed), 1)

@@ -41,6 +41,7 @@ def _layouts() -> tuple[Layout, ...]:
     made = [Layout(*grid, 4, "random", d, t, stages) for d, t in ((4, 40), (1, 40), (2, 7))]
     made.append(Layout(*grid, 3, "raster", 3, 48, stages))
     made.append(Layout(*grid, 3, "random", 1, 14, stages, sent=6))
+    made.append(Layout(*grid, 4, "random", 1, 20, stages, base=1))
     return tuple(made)
 
 
@@ -53,7 +54,7 @@ def seeds() -> list[bytes]:
     for layout in _layouts():
         bodies = _codecs()["transformer"].pack(tokens, [layout])[0]
         found.append(b"".join(bytes([len(body)]) + body for body in bodies))
-        read = _codecs()["transformer"].unpack([[None] * layout.packets], [layout])
+        read = _codecs()["transformer"].unpack([[None] * layout.bodies], [layout])
         # compiles what draws pictures
         _codecs()["transformer"].conceal(read, [layout], *SIZE, FrameSeeds.of(0, 1))
     return found
@@ -61,8 +62,8 @@ def seeds() -> list[bytes]:
 
 def run(data: bytes, number: int, folder: Path) -> None:
     """One input: duplicated, reordered, foreign and missing packets among them."""
-    layout = _layouts()[number % 5]
-    prior = PRIORS[number // 5 % 5] if not layout.sent else "transformer"
+    layout = _layouts()[number % len(_layouts())]
+    prior = PRIORS[number // len(_layouts()) % len(PRIORS)] if not layout.sent else "transformer"
     codec = _codecs()[prior]
     bodies: list[bytes | None] = []
     at = 0
@@ -74,10 +75,10 @@ def run(data: bytes, number: int, folder: Path) -> None:
     if number % 11 == 0:
         bodies = [None if i == number % 3 else body for i, body in enumerate(bodies)]
     if number % 13 == 0:
-        bodies = [data] * layout.packets
+        bodies = [data] * layout.bodies
     read = codec.unpack([bodies], [layout])[0]
     assert read.index.shape == (layout.rows, layout.columns, layout.stages)
-    assert read.decodable.shape == (layout.packets,)
+    assert read.decodable.shape == (layout.bodies,)
     assert read.index.min() >= -1 and read.index.max() < 32
     known = (read.index >= 0).sum()
     assert known <= layout.tokens and (known > 0) == read.decodable.any()

@@ -22,6 +22,7 @@ from linksim.seeds import FrameSeeds
 SETTING = {"total": 512, "overhead": 4, "positions": 64}  # 0.25 bpp at 128x128
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 GOLDEN = [0, 1, 2, 4, 5, 6, 7]
+BASES = [(0, 0), (2, 4), (2, 4), (2, 6), (2, 7), (2, 7), (1, 8)]
 BURSTS = [0, 0, 0, 0, 0, 7, 7]  # of 2.5: parity pays off only where it is nearly everything
 
 
@@ -119,6 +120,38 @@ def test_golden_choices():
     assert modes == [Protection(0, 1), Protection(4, 6)], "layered where nothing is lost"
 
 
+def test_a_base_layer_is_chosen_where_it_pays():
+    """Golden, as above: (stages, P) at 0.25 bpp; 0: no base layer."""
+    found = [
+        choose(shipped(), memoryless(rate), 10, modes=True, bases=None, **SETTING) for rate in RATES
+    ]
+    assert [(one.base, one.parity) for one in found] == BASES
+    for rate, one in zip(RATES, found, strict=True):
+        plain = choose(shipped(), memoryless(rate), 10, modes=True, **SETTING)
+        before, after = (
+            expected(shipped(), memoryless(rate), 10, p, **SETTING) for p in (plain, one)
+        )
+        assert (after / before).max() <= 1.05 and (after / before).min() <= 1
+    assert {choose(shipped(), memoryless(0.2), 10, bases=[2], **SETTING).base} == {2}
+    with pytest.raises(ValueError, match=r"base layers of \(1, 2, 3\) stages, got 5"):
+        choose(shipped(), memoryless(0.2), 10, bases=[5], **SETTING)
+
+
+def test_expectations_with_a_base_layer():
+    """Nothing lost: the depth that the bytes leave; beyond P losses there is no picture."""
+    quality = shipped()
+    found = [
+        expected(quality, memoryless(0.0), 10, Protection(p, 1, 2), **SETTING) for p in range(8)
+    ]
+    assert (np.diff(np.array(found), axis=0) > 0).all(), "parity costs depth"
+    depths = quality.depth_above(10.0, 1), quality.depth_above(30.0, 1), quality.depth_above(0.0, 2)
+    assert 1 < depths[0] < depths[1] and depths[2] == 2
+    certain = Belief(0.999, 1e6)  # everything is lost at once, nearly always
+    value = expected(quality, certain, 10, Protection(5, 1, 2), **SETTING)
+    assert value == pytest.approx(quality.nothing, rel=0.01)
+    assert expected(quality, certain, 10, Protection(9, 1, 3), **{**SETTING, "total": 200}) is None
+
+
 def test_parity_grows_with_the_loss():
     for packets in (6, 10, 20):
         rates = np.linspace(0, 0.5, 11)
@@ -185,6 +218,17 @@ def test_the_system_does_as_one_with_the_numbers_it_chose(weights):
     same = made(weights, **numbers).simulate(IMAGES, point, SEEDS)
     assert np.array_equal(auto.images, same.images) and auto.status == same.status
     assert np.array_equal(auto.ledger.total, same.ledger.total) and same.note is None
+
+
+def test_a_base_layer_is_adopted_as_it_was_chosen(weights):
+    point = packet(Iid(0.5))
+    auto = made(weights, parity="auto", descriptions="auto", base="auto")
+    outcome = auto.simulate(IMAGES, point, SEEDS)
+    words = outcome.note.split()
+    assert words[1:4] == ["stages", "from", "any"], outcome.note
+    same = made(weights, base=int(words[0]), parity=6 - int(words[4]))
+    assert np.array_equal(outcome.images, same.simulate(IMAGES, point, SEEDS).images)
+    assert "of which give" in auto.preview(point, *SIZE)
 
 
 def test_totals_stay_within_the_budget_whatever_is_believed(weights):

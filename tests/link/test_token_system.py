@@ -64,12 +64,19 @@ def made(weights, **more) -> Tokens:
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"descriptions": 1}, {"descriptions": 2}, {"parity": 2}, {"header": "full"}],
-    ids=["intra", "layered", "two", "parity", "full"],
+    [
+        {},
+        {"descriptions": 1},
+        {"descriptions": 2},
+        {"parity": 2},
+        {"header": "full"},
+        {"base": 1, "parity": 3},
+    ],
+    ids=["intra", "layered", "two", "parity", "full", "base"],
 )
 @pytest.mark.parametrize("kind", ["packet", "phy"])
 def test_without_losses_the_picture_crosses_both_links(weights, kind, more):
-    point = phy() if kind == "phy" else packet(bpp=0.17 if "header" in more else 0.1)
+    point = phy() if kind == "phy" else packet(bpp=0.17 if {"header", "base"} & set(more) else 0.1)
     outcome = made(weights, **more).simulate(IMAGES, point, SEEDS)
     assert set(outcome.status) == {Status.OK} and outcome.images.shape == IMAGES.shape
     book = outcome.ledger
@@ -78,7 +85,8 @@ def test_without_losses_the_picture_crosses_both_links(weights, kind, more):
         assert (book.crc > 0).all() and outcome.papr_db is not None
     else:
         head = 11 if more.get("header") == "full" else 2
-        assert (book.headers == 8 * 6 * head).all() and (book.crc == 8 * 6 * 2).all()
+        own = 7 if "base" in more else 0  # lengths of the pieces, and what fills them up
+        assert (book.headers == 8 * (6 * head + own)).all() and (book.crc == 8 * 6 * 2).all()
         assert (book.total <= point.bits(*SIZE)).all()
         assert (book.total > 0.85 * point.bits(*SIZE)).all(), "the budget is used"
     assert ((book.parity > 0) == ("parity" in more or point.kind == "phy")).all()
@@ -100,6 +108,36 @@ def test_the_ledger_is_what_was_sent(weights):
         layout, found = unwrap([p.data for p in row], form)
         assert found == mine
         assert layout.tokens >= 5 and len(row[5].data) == max(map(len, mine)) + 2 + 4
+
+
+def test_a_base_layer_survives_what_its_parity_allows(weights):
+    """With P lost every position has its first stages, with more there is no picture."""
+    system = made(weights, base=1, parity=3)
+    codec = TokenCodec(weights)
+    form = system._format(codec, *SIZE, "packet")
+    rooms = Rooms(np.full(COUNT, packet(bpp=0.17).bits(*SIZE) // 8), np.full((COUNT, 6), 1500))
+    sent = TokenSender(codec).send(IMAGES, rooms, form)
+    whole = system.simulate(IMAGES, packet(bpp=0.17), SEEDS)
+    assert [8 * sum(len(p.data) for p in row) for row in sent] == whole.ledger.total.tolist()
+    for b, row in enumerate(sent):
+        data = [p.data for p in row]
+        layout, bodies = unwrap(data, form)
+        assert layout.base == 1 and len(bodies) == 7 and layout.tokens >= 6 + layout.positions
+        kept = [d if n in (0, 4, 5) else None for n, d in enumerate(data)]
+        layout, bodies = unwrap(kept, form)
+        read = codec.unpack([bodies], [layout])[0]
+        assert read.decodable.tolist() == [True, False, False, False, True, True, True]
+        assert (read.index[..., 0] >= 0).all() and (read.index[..., 1] < 0).any()
+        assert np.array_equal(read.index[..., 0], codec.tokenise(IMAGES[b : b + 1])[0, ..., 0])
+        assert unwrap([*kept[:5], None], form)[1][-1] is None
+    for lost in ((0, 1, 2), (3, 4, 5)):
+        got = system.simulate(IMAGES, packet(Lose(lost), 0.17), SEEDS)
+        assert set(got.status) == {Status.CONCEALED} and (got.images != whole.images).any()
+        assert np.array_equal(got.ledger.total, whole.ledger.total)
+    got = system.simulate(IMAGES, packet(Lose((0, 1, 2, 3)), 0.17), SEEDS)
+    assert set(got.status) == {Status.FAILED}
+    assert (whole.ledger.parity == whole.ledger.parity.max()).all() or whole.ledger.parity.all()
+    assert "any 3 of which give 1 stages" in system.preview(packet(bpp=0.17), *SIZE)
 
 
 def test_losses_are_concealed_and_statuses_tell(weights):
@@ -265,6 +303,10 @@ def test_budgets_too_small(weights):
         ({"packets": 65}, r"packets must be 1\.\.64"),
         ({"descriptions": 7}, r"descriptions must be 1\.\.6, got 7"),
         ({"fraction": 0.5}, "needs descriptions: 1"),
+        ({"base": 1, "descriptions": 2}, "leave descriptions out, got 2"),
+        ({"base": 1, "fraction": 0.5}, "neither fraction nor uep"),
+        ({"base": 16}, r"base must be 0\.\.15 stages, got 16"),
+        ({"base": -1}, r"base must be 0\.\."),
         ({"fraction": 0}, r"fraction must be in \(0, 1\]"),
         ({"temperature": -1}, "temperature at least 0"),
         ({"uep": {"packets": 1}}, "there are no others"),

@@ -27,12 +27,14 @@ def formats(draw):
         draw(st.sampled_from(["session", "full"])),
         draw(st.sampled_from(["crc-8", "crc-16", "none"])),
     )
+    if found.stages > 1 and found.parity < packets and draw(st.booleans()):
+        return replace(found, base=draw(st.integers(1, found.stages - 1)))
     return replace(found, sent=draw(st.integers(0, min(found.rows * found.columns, 16383))))
 
 
 @given(form=formats(), body=st.binary(max_size=60), data=st.data())
 def test_round_trip(form, body, data):
-    number = data.draw(st.integers(0, form.packets + form.parity - 1))
+    number = data.draw(st.integers(0, form.count - 1))
     tokens = data.draw(st.integers(1, form.max_tokens))
     sent = form.wrap(number, tokens, body)
     assert len(sent) == len(body) + form.overhead_bytes
@@ -66,6 +68,7 @@ def test_a_packet_by_hand():
         {"descriptions": 5},
         {"interleave": "raster"},
         {"sent": 63},
+        {"base": 2},
     ],
 )
 @pytest.mark.parametrize("form", ["session", "full"])
@@ -96,9 +99,7 @@ def test_any_flipped_bit_shows(form):
 @given(data=st.binary(max_size=40), form=formats())
 def test_arbitrary_bytes_never_raise(data, form):
     got = form.open(data)
-    assert got is None or (
-        got.number < form.packets + form.parity and got.tokens <= form.max_tokens
-    )
+    assert got is None or (got.number < form.count and got.tokens <= form.max_tokens)
     full = read_full(data, form.check)
     assert full is None or full[0].open(data) == full[1]
 
@@ -113,6 +114,8 @@ def test_arbitrary_bytes_never_raise(data, form):
         ({"parity": 55}, "parity must be 0..54, got 55"),
         ({"descriptions": 11}, "descriptions must be 1..10, got 11"),
         ({"sent": 65}, r"sent must be 0..64, got 65"),
+        ({"base": 8}, "base must be 0..7, got 8"),
+        ({"base": 2, "parity": 10}, "parity must be 0..9, got 10"),
         ({"interleave": "zigzag"}, "interleave must be one of"),
         ({"form": "short"}, "form must be session or full"),
         ({"check": "crc-32"}, "check must be crc-8, crc-16 or none"),
