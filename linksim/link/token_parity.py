@@ -153,11 +153,12 @@ def expected(
       positions: of the picture's grid.
     Returns: [2], of ``token_quality.METRICS``; None where the budget has no token for every packet.
     """
-    if protection.base:
-        return _expected_with_base(quality, belief, packets, protection, total, overhead, positions)
     parity, descriptions = protection.parity, protection.descriptions
+    room = total * USED - packets * overhead
+    if protection.base:
+        return _with_base(quality, belief, packets, protection, room, positions)
     source = packets - parity
-    room = total * USED - packets * overhead - parity * LENGTH_BYTES
+    room -= parity * LENGTH_BYTES
     depth = quality.stages[-1]
     for _ in range(3):  # how long parity packets are depends on the depth, a little
         bodies = room / (1 + parity / source * quality.excess(depth, descriptions))
@@ -169,20 +170,22 @@ def expected(
     return cases @ _chances(belief, packets, parity, descriptions)
 
 
-def _expected_with_base(
+def _with_base(
     quality: TokenQuality,
     belief: Belief,
     packets: int,
     protection: Protection,
-    total: int,
-    overhead: int,
+    room: float,
     positions: int,
 ) -> np.ndarray | None:
-    """``expected`` where a base layer alone is protected: with more than P packets lost there is no picture."""
+    """``expected`` where a base layer alone is protected: with more than P packets lost there is no picture.
+
+    Args: room: bytes of all packets without their overhead.
+    """
     layer = BaseLayer(packets, protection.parity)
     own = math.ceil(quality.base_bits(protection.base) * positions / 8)
     carried = float(layer.sizes(np.array([0] * packets + [own])).sum())
-    bits = 8 * (total * USED - packets * overhead - carried) - 4 * packets
+    bits = 8 * (room - carried) - 4 * packets
     depth = quality.depth_above(bits / positions, protection.base)
     if bits <= 0 or (depth - protection.base) * positions < packets:
         return None

@@ -81,11 +81,12 @@ class TokenQuality:
 
         Returns: [2, k], of ``METRICS``.
         """
-        found = np.empty((len(METRICS), len(lost)))
-        for row, table in zip(found, self.above[:, self._base(base)], strict=True):
-            mine = [np.interp(depth, self.stages, column) for column in table.T]
-            row[:] = np.interp(lost, self.lost, mine)
-        return found
+        return self._interpolated(self.above[:, self._base(base)], depth, lost)
+
+    def _interpolated(self, tables: np.ndarray, depth: float, share: np.ndarray) -> np.ndarray:
+        """Tables [2, s, f] at a depth and at shares [k] of the positions. Returns: [2, k]."""
+        at_depth = [[np.interp(depth, self.stages, c) for c in table.T] for table in tables]
+        return np.array([np.interp(share, self.lost, row) for row in at_depth])
 
     def _base(self, base: int) -> int:
         if base not in self.bases:
@@ -114,10 +115,7 @@ class TokenQuality:
         share = 1 - (1 - lost) * min(
             depth / first, 1.0
         )  # positions without any token look like lost ones
-        found = np.empty((len(METRICS), len(lost)))
-        for row, table in zip(found, self.metrics, strict=True):
-            mine = [np.interp(max(depth, first), self.stages, column) for column in table.T]
-            row[:] = np.interp(share, self.lost, mine)
+        found = self._interpolated(self.metrics, max(depth, first), share)
         return np.where(lost >= 1, self.nothing[:, None], found)
 
 

@@ -60,7 +60,7 @@ class TokenSender:
         count, layer = form.count, base_layer(form)
         tokens = codec.tokenise(images)
         try:
-            base = layout_of(form)
+            least = layout_of(form)
         except ValueError:
             return [[] for _ in images]
         found: list[list[Slice]] = [[] for _ in images]
@@ -73,9 +73,9 @@ class TokenSender:
         tried: list[set[int]] = [set() for _ in images]
         most = np.zeros(len(images), np.int64)  # tokens of what was found
         rows = np.arange(len(images))
+        sizes = None if layer is None else layer.sizes
         for _ in range(_TRIES):
-            sizes = None if layer is None else layer.sizes
-            layouts = codec.fit(tokens[rows], base, budgets[rows], sizes=sizes)
+            layouts = codec.fit(tokens[rows], least, budgets[rows], sizes=sizes)
             fitting = [
                 (int(b), layout)
                 for b, layout in zip(rows, layouts, strict=True)
@@ -92,11 +92,7 @@ class TokenSender:
                 scale = _scale(packets, int(rooms.total[b]), rooms.each[b], fixed)
                 if scale >= 1 and layout.tokens > most[b]:
                     found[b], most[b] = packets, layout.tokens
-                spent = (
-                    sum(map(len, mine))
-                    if layer is None
-                    else sum(len(p.data) - fixed for p in packets)
-                )
+                spent = sum(len(p.data) - fixed for p in packets[: form.packets])
                 wanted = int(spent * scale * (1 if scale >= 1 else 0.997))
                 if wanted != budgets[b] and not (scale >= 1 and wanted <= budgets[b]):
                     budgets[b] = wanted
