@@ -145,6 +145,11 @@ class Tokens:
                 f"with a base layer every packet is readable given that alone: leave descriptions out, got "
                 f"{self.descriptions}"
             )
+        if self._base and self._adapts and self._base not in (known := shipped().bases):
+            raise ValueError(
+                f"parity: auto knows base layers of {', '.join(map(str, known))} stages, got {self.base}; give parity "
+                "a number"
+            )
         if self._base and (self.fraction < 1 or self.uep is not None):
             raise ValueError("a base layer goes with neither fraction nor uep; leave them out")
         if not self._adapts and (self.believed_loss, self.believed_burst) != (None, None):
