@@ -26,6 +26,7 @@ import keras
 from keras import ops
 
 from linksim.model.dsc_config import MODES, SEES, STRIDE, DscConfig, coordinates, mask_of
+from linksim.model.dsc_look import Look, Seam
 from linksim.model.dsc_side import Detail, Finder, SideNet, SideRows
 from linksim.model.index_prior import IndexPrior, bits_of
 from linksim.model.layers import (
@@ -85,12 +86,14 @@ class Synthesis(keras.layers.Layer):
         self.blocks = [
             Residual(f"{name}.block.{i}", c8, cfg.hidden8) for i in range(1, cfg.blocks_s)
         ]
+        self.looks = [Look(cfg, f"{name}.look.{i}") for i in range(cfg.looks)]
         self.up4 = conv(f"{name}.up4", c8, 4 * c4, 1)
         self.join = conv(f"{name}.join", self.finder.found, c4, 1) if self.finder.found else None
         self.block4 = Residual(f"{name}.block4", c4, c4)
         self.out = conv(f"{name}.out", c4, 48, 3, scale=BRANCH)
         self.linear = PatchLinear(f"{name}.linear", STRIDE, cfg.dim, inverse=True)
         self.detail = Detail(cfg, self.finder.found, f"{name}.detail") if cfg.detail else None
+        self.seam = Seam(cfg, f"{name}.seam") if cfg.seam else None
 
     def call(self, y_hat, mask, there, sees):
         """y_hat, mask; there: of the SI-net; sees [B,2] -> x_hat."""
@@ -102,6 +105,8 @@ class Synthesis(keras.layers.Layer):
         h = h + sees[:, 1:, None, None] * more
         for block in self.blocks:
             h = block(h)
+        for look in self.looks:
+            h = look(h, there[0], sees[:, 1])
         h = depth_to_space(self.up4(leaky(h)), 2)
         if self.join is not None:
             h = h + sees[:, 1:, None, None] * self.join(found)
@@ -109,6 +114,9 @@ class Synthesis(keras.layers.Layer):
         shown = depth_to_space(self.out(leaky(h)), 4) + linear
         if self.detail is not None:
             more = self.detail(h, found, there[1], space_to_depth(shown, 4))
+            shown = shown + depth_to_space(sees[:, 1:, None, None] * more, 4)
+        if self.seam is not None:
+            more = self.seam(h, there[1], space_to_depth(shown, 4))
             shown = shown + depth_to_space(sees[:, 1:, None, None] * more, 4)
         return shown
 

@@ -38,6 +38,9 @@ class DscConfig:
                    first guess of the picture (``RowFit``).
       detail:      channels of the branch of g_s that uses single pixels of the side information (``Detail``) and of
                    the look-up that knows places; 0: without both.
+      looks:       blocks of cross-attention in g_s (``Look``; not for "rows").
+      seam:        channels of the branch of g_s that convolves across the halves' border (``Seam``, with ``mirror``);
+                   0: without.
       prior_dim, prior_heads, prior_layers, prior_hidden: of the prior over the indices.
     """
 
@@ -57,6 +60,8 @@ class DscConfig:
     farthest: int = 20
     fit: bool = False
     detail: int = 0
+    looks: int = 0
+    seam: int = 0
     prior_dim: int = 96
     prior_heads: int = 4
     prior_layers: int = 2
@@ -73,6 +78,12 @@ class DscConfig:
             raise ValueError(f"strides must be 2s and then 1s, got {self.strides}")
         if self.detail < 0:
             raise ValueError(f"detail must be >= 0, got {self.detail}")
+        if min(self.looks, self.seam) < 0:
+            raise ValueError(f"looks and seam must be >= 0, got {self.looks} and {self.seam}")
+        if self.looks and self.alignment == "rows":
+            raise ValueError("looks need alignment: global or concat, got 'rows'")
+        if self.seam and not (self.mirror and self.alignment != "rows"):
+            raise ValueError("seam needs mirror: true, and alignment: global or concat")
         if self.fit and self.alignment != "rows":
             raise ValueError(f"fit: true needs alignment: rows, got {self.alignment!r}")
 

@@ -203,7 +203,12 @@ class NtsccNet(keras.Model):
         snr = ops.broadcast_to(snr_db[:, None, None], ops.shape(k))
         y = self.g_a(x / 255.0 - 0.5, self._phi(snr, k))
         sent = self._sent(k)
-        s = self.f_e(y, snr, k) * sent
+        return self._normalised(self.f_e(y, snr, k), sent)
+
+    @staticmethod
+    def _normalised(s, sent):
+        """Unit mean power over what is sent, zeros elsewhere."""
+        s = s * sent
         power = ops.sum(ops.square(s), (1, 2, 3), keepdims=True)
         count = ops.sum(sent, (1, 2, 3), keepdims=True)
         return s * ops.sqrt(count / ops.maximum(power, 1e-9))
@@ -223,9 +228,17 @@ class NtsccNet(keras.Model):
         Args:    x [B,H,W,3]; snr_tx_db, snr_db [B], believed and met; k [B,h,w]; noise [B,h,w,symbols], N(0, 1).
         Returns: x_hat [B,H,W,3].
         """
-        s = self.encode(x, snr_tx_db, k)
+        return self.through(self.encode(x, snr_tx_db, k), snr_db, k, noise)
+
+    def through(self, s, snr_db, k, noise):
+        """Symbols over a flat channel to pictures.
+
+        Args:    s [B,h,w,symbols], of any power; snr_db [B], met; k [B,h,w]; noise, N(0, 1), like s.
+        Returns: x_hat [B,H,W,3].
+        """
+        sent = self._sent(k)
         snr = ops.power(10.0, snr_db / 10.0)[:, None, None, None]
-        r = (s + noise * ops.rsqrt(snr)) * (snr / (1.0 + snr)) * self._sent(k)
+        r = (self._normalised(s, sent) + noise * ops.rsqrt(snr)) * (snr / (1.0 + snr)) * sent
         met = ops.broadcast_to(snr_db[:, None, None], ops.shape(k))
         return self.decode(r, met, k)
 

@@ -44,11 +44,16 @@ def make_stepper(net: Any, turns: Sequence[Turn], config: TrainConfig) -> Steppe
     import keras
 
     backend = keras.backend.backend()
+    if config.precision == "auto" and backend != "tensorflow":
+        raise ScenarioError(
+            f"auto is TensorFlow's own choice, and KERAS_BACKEND is {backend}; bfloat16 works on both",
+            key="precision",
+        )
     movers = [Mover(net, turn, config) for turn in turns]
     if backend == "tensorflow":
         from linksim.train.tensorflow_stepper import TensorFlowStepper
 
-        return TensorFlowStepper(net, movers, config.ema)
+        return TensorFlowStepper(net, movers, config.ema, mixed=config.precision == "auto")
     if backend == "jax":
         from linksim.train.jax_stepper import JaxStepper
 

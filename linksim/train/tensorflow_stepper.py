@@ -10,13 +10,26 @@ import numpy as np
 from linksim.model.store import variables
 from linksim.train.steppers import Mover
 
+MIXED = "auto_mixed_precision_onednn_bfloat16"
+
 
 class TensorFlowStepper:
-    """See ``Stepper``. Args: net: the network; movers: the turns of a step; ema: momentum of the moving average."""
+    """See ``Stepper``.
 
-    def __init__(self, net: Any, movers: Sequence[Mover], ema: float) -> None:
+    Args:
+      net:    the network.
+      movers: the turns of a step.
+      ema:    momentum of the moving average.
+      mixed:  let TensorFlow's graph optimiser compute products in bfloat16 where it deems that safe. It does so on CPUs
+              with the instructions for it, and for the whole process.
+    """
+
+    def __init__(
+        self, net: Any, movers: Sequence[Mover], ema: float, *, mixed: bool = False
+    ) -> None:
         import tensorflow as tf
 
+        tf.config.optimizer.set_experimental_options({MIXED: mixed})
         self.named: dict[str, Any] = variables(net)
         self.movers = movers
         weights = list(self.named.values())

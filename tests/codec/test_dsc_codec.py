@@ -198,6 +198,7 @@ def test_distortion_falls_with_the_budget(weights):
         ("rows", {}),
         ("concat", {}),
         ("global", {"detail": 6}),
+        ("global", {"detail": 6, "looks": 1, "seam": 8}),
         ("rows", {"detail": 6, "fit": True, "mirror": False}),
     ],
 )

@@ -246,3 +246,30 @@ def test_what_images_ask_for_rises_along_the_grid():
     demand = Ntscc().demand(pictures(64, 64, 2), knowledge(2))
     assert demand.uses[:, 0].min() >= 4 * 16 and (demand.uses[:, -1] <= 128 * 16).all()
     assert (np.diff(demand.uses, axis=1) >= 0).all() and demand.uses[0, 0] < demand.uses[0, -1]
+
+
+def test_refined_symbols_bring_a_better_picture_and_depend_on_it_alone(weights):
+    images = pictures(count=3)
+    tx, uses = knowledge(3, 8.0), np.full(3, 300)
+    seeds = FrameSeeds.of(5, 3)
+
+    def error(coder):
+        payload = coder.encode(images, uses, tx, 0)
+        np.testing.assert_allclose(np.mean(np.abs(payload.symbols.x) ** 2, 1), 1, atol=1e-5)
+        received = Awgn()(payload.symbols.x, 10**-0.8, seeds)
+        decoded = coder.decode(deliver(payload, received, (48, 64)))
+        assert decoded.status == (Status.OK,) * 3
+        shown = np.stack(decoded.images).astype(float)
+        return payload.symbols.x, np.log(np.mean((shown - images) ** 2, (1, 2, 3)))
+
+    _, plain = error(Ntscc(weights))
+    symbols, refined = error(Ntscc(weights, refine=30))
+    assert (refined < plain - 0.02).all()
+    alone = Ntscc(weights, refine=30).encode(images[1:2], uses[1:2], knowledge(1, 8.0), 0)
+    np.testing.assert_allclose(alone.symbols.x[0], symbols[1], atol=2e-2)
+
+
+@pytest.mark.parametrize("steps", [-1, 1001])
+def test_refine_is_a_number_of_steps(steps):
+    with pytest.raises(ValueError, match=r"refine must be 0\.\.1000 steps, got"):
+        Ntscc(refine=steps)

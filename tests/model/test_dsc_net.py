@@ -40,6 +40,51 @@ def test_the_fine_branch_starts_as_nothing_and_serves_those_who_see():
         assert np.abs(before[mode] - after[mode]).mean() > 1
 
 
+def test_looks_and_the_seam_start_as_nothing_and_serve_those_who_see():
+    from linksim.model.dsc import SEES, DscConfig, DscNet
+    from linksim.model.store import assign, gather
+
+    plain = DscNet(DscConfig(**options(detail=6)))
+    more = DscNet(DscConfig(**options(detail=6, looks=2, seam=8)))
+    assign(more, gather(plain), only=gather(plain))
+    for sees in SEES.values():
+        assert np.allclose(outputs(plain, sees), outputs(more, sees), atol=1e-3)
+    before = {mode: outputs(more, sees) for mode, sees in SEES.items()}
+    more.g_s.looks[1].merge.kernel.assign(
+        np.full(more.g_s.looks[1].merge.kernel.shape, 0.1, np.float32)
+    )
+    looked = {mode: outputs(more, sees) for mode, sees in SEES.items()}
+    more.g_s.seam.out.bias.assign(np.full(48, 0.1, np.float32))
+    seamed = {mode: outputs(more, sees) for mode, sees in SEES.items()}
+    assert np.array_equal(before["separate"], looked["separate"])
+    assert np.array_equal(before["separate"], seamed["separate"])
+    border = 4 * more.g_s.seam.ROWS
+    for mode in ("distributed", "joint"):
+        assert np.abs(before[mode] - looked[mode]).mean() > 0.01
+        moved = np.abs(seamed[mode] - looked[mode])
+        assert moved[:, -border:].mean() > 1 and not moved[:, :-border].any()
+
+
+def test_the_seam_sees_the_other_side_of_the_border():
+    """A vertical edge of the lower half that ends at the border touches what is added above it, and nothing far away."""
+    from linksim.model.dsc_config import DscConfig
+    from linksim.model.dsc_look import Seam
+    from linksim.model.layers import space_to_depth
+
+    seam = Seam(DscConfig(**options(seam=8)), "seam")
+    seam.out.kernel.assign(
+        np.random.default_rng(0).normal(size=seam.out.kernel.shape).astype(np.float32)
+    )
+    now = np.zeros((1, 8, 12, 48), np.float32)
+    h = np.zeros((1, 8, 12, 8), np.float32)
+    side = np.zeros((1, 32, 48, 3), np.float32)
+    flat = np.asarray(seam(h, space_to_depth(side, 4), now))
+    side[:, -1, 24] = 1.0  # mirrored: the last row is the one that touches the picture
+    touched = np.abs(np.asarray(seam(h, space_to_depth(side, 4), now)) - flat)[0].sum(-1)
+    assert touched[-1].argmax() in (5, 6, 7) and touched[-1].max() > touched[-4].max()
+    assert not touched[:4].any()
+
+
 def test_fit_finds_a_shift_without_training():
     from linksim.model.alignment import RowFit
     from linksim.model.dsc_config import DscConfig
@@ -69,9 +114,18 @@ def test_side_information_is_judged_only_where_something_is_known():
     assert np.array_equal(before[0], after[0]) and (before[1] != after[1]).any()
 
 
-@pytest.mark.parametrize("given", [{"detail": -1}, {"fit": True}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"detail": -1},
+        {"fit": True},
+        {"looks": -1},
+        {"looks": 1, "alignment": "rows"},
+        {"seam": 8},
+    ],
+)
 def test_parameters_are_checked(given):
     from linksim.model.dsc import DscConfig
 
-    with pytest.raises(ValueError, match=r"detail must be|fit: true needs"):
+    with pytest.raises(ValueError, match=r"detail must be|fit: true needs|looks|seam needs"):
         DscConfig(**given)

@@ -427,6 +427,36 @@ def test_bfloat16_inside_stays_near_float32(data, tmp_path, finished):
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=0.05)
 
 
+def test_what_tensorflow_computes_in_bfloat16_stays_near_float32(data, tmp_path, finished):
+    path = recipe(data, tmp_path / "auto", precision="auto")
+    run = prepare(load_config(path), path.parent)
+    assert tf_mixes()
+    run.train()
+    whole = log(finished.with_suffix(""))
+    for a, b in zip(log(tmp_path / "auto"), whole, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=0.05)
+    again = recipe(data, tmp_path / "plain")
+    prepare(load_config(again), again.parent)
+    assert not tf_mixes()  # the next run in this process is not touched
+
+
+def tf_mixes() -> bool:
+    import tensorflow as tf
+
+    from linksim.train.tensorflow_stepper import MIXED
+
+    return tf.config.optimizer.get_experimental_options().get(MIXED, False)
+
+
+def test_only_tensorflow_chooses_precision_itself(data, tmp_path, monkeypatch):
+    import keras
+
+    path = recipe(data, tmp_path / "auto", precision="auto")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ScenarioError, match="precision: auto is TensorFlow's own choice"):
+        prepare(load_config(path), path.parent)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
