@@ -66,7 +66,7 @@ def test_looks_and_the_seam_start_as_nothing_and_serve_those_who_see():
 
 
 def test_the_seam_sees_the_other_side_of_the_border():
-    """A vertical edge of the lower half that ends at the border touches what is added above it, and nothing far away."""
+    """What touches the border below changes what is added above it, and nothing far away."""
     from linksim.model.dsc_config import DscConfig
     from linksim.model.dsc_look import Seam
     from linksim.model.layers import space_to_depth
