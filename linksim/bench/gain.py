@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +16,45 @@ from linksim.bench.answer import answer
 AXES = ("bpp_target", "cbr_target", "es_n0_db", "erasure_rate", "channel", "erasure")
 
 
+def frames(folder: Path, systems: Sequence[str], columns: Sequence[str]) -> tuple[list[str], list]:
+    """Rows of some systems of a run.
+
+    Returns: the axes that the run has; per system a table with these axes, image, realisation and ``columns``.
+    Raises:  LinksimError: no run; ValueError: no such system in it.
+    """
+    import pandas as pd
+
+    from linksim.results import RunFolder, table
+
+    run = RunFolder(folder)
+    points = table(run).drop_duplicates("point")
+    axes = [a for a in AXES if a in points.columns and points[a].notna().any()]
+    found: list[pd.DataFrame] = []
+    for label in systems:
+        mine = points[points["system"] == label]
+        if mine.empty:
+            raise ValueError(
+                f"{folder} has no system {label!r}, only {sorted(set(points['system']))}"
+            )
+        parts = []
+        for _, point in mine.iterrows():
+            frame = run.frame(point["point"], ["image", "realisation", *columns])
+            parts.append(frame.assign(**{a: point[a] for a in axes}))
+        found.append(pd.concat(parts))
+    return axes, found
+
+
 def gains(folder: Path, metric: str, system: str, against: str) -> list[dict[str, Any]]:
     """A row for every combination of the axes that both systems have.
 
     Raises: LinksimError: no run; ValueError: no such system or metric in it.
     """
     import numpy as np
-    import pandas as pd
 
     from linksim.metric.interval import paired_difference
-    from linksim.results import RunFolder, table
 
-    run = RunFolder(folder)
-    points = table(run).drop_duplicates("point")
-    axes = [a for a in AXES if a in points.columns and points[a].notna().any()]
     column = f"metric_{metric}"
-    sides: list[pd.DataFrame] = []
-    for label in (system, against):
-        mine = points[points["system"] == label]
-        if mine.empty:
-            raise ValueError(
-                f"{folder} has no system {label!r}, only {sorted(set(points['system']))}"
-            )
-        frames = []
-        for _, point in mine.iterrows():
-            frame = run.frame(point["point"], ["image", "realisation", column])
-            frames.append(frame.assign(**{a: point[a] for a in axes}))
-        sides.append(pd.concat(frames))
+    axes, sides = frames(folder, (system, against), (column,))
     keys = [*axes, "image", "realisation"]
     both = sides[0].merge(sides[1], on=keys, suffixes=("_a", "_b"))
     rows = []

@@ -129,12 +129,13 @@ class Modulation(keras.layers.Layer):
 
 
 class Residual(keras.layers.Layer):
-    """x + conv3x3(leaky(conv3x3(leaky(x)))), C -> hidden -> C."""
+    """x + conv3x3(leaky(conv3x3(leaky(x)))), C -> hidden -> C. Nearly the identity at the start, so that a network can
+    be trained on with more of them."""
 
     def __init__(self, name: str, channels: int, hidden: int) -> None:
         super().__init__(name=name)
         self.conv0 = conv(f"{name}.conv0", channels, hidden, 3)
-        self.conv1 = conv(f"{name}.conv1", hidden, channels, 3)
+        self.conv1 = conv(f"{name}.conv1", hidden, channels, 3, scale=0.01)
 
     def call(self, x):
         """[B, H, W, C] -> [B, H, W, C]."""
