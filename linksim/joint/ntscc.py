@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from linksim import quiet
+from linksim import quiet, registry
 from linksim.errors import BudgetError, ComponentError, RunStateError
 from linksim.joint import level_code
 from linksim.joint.profile import MIN_K, allocate, levels_of
@@ -48,6 +48,9 @@ NETWORKS = ("ntscc", "ntscc-perceptual", "deepjscc")  # whose weights fit
 SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always
 MOST_REFINED = 1000
 REFINE_RATE, REFINE_BETAS = 0.06, (0.5, 0.99)  # of Adam: the best on validation faces
+REFINE_LPIPS = (
+    8.0  # nats of ln MSE that one of LPIPS counts: better than 32 on validation faces, in both
+)
 _BATCH = 32  # pictures that go through the network together
 
 
@@ -66,6 +69,7 @@ class Ntscc:
       refine:  steps of gradient descent by which the transmitter moves each frame's symbols to where its own copy of
                the decoder shows the better picture (``_Machine.refine``); 0: as the network has them. The receiver
                need not know (Dai et al., 2023, JSAC 41(8), online learned NTSCC).
+      refine_for: what "better" is: "mse", ln MSE, or "perceptual", LPIPS-squeeze besides (its weights are an asset).
     """
 
     weights: str = "ntscc"
@@ -74,6 +78,7 @@ class Ntscc:
     profile: Literal["auto", "uniform"] = "auto"
     rates: str = "ntc"
     refine: int = 0
+    refine_for: Literal["mse", "perceptual"] = "mse"
 
     side_is_optional: ClassVar[bool] = True
     noiseless_psnr_db: ClassVar[float] = (
@@ -87,6 +92,10 @@ class Ntscc:
             raise ValueError(f"blend must be 0..1, got {self.blend}")
         if not 0 <= self.refine <= MOST_REFINED:
             raise ValueError(f"refine must be 0..{MOST_REFINED} steps, got {self.refine}")
+        if self.refine_for not in ("mse", "perceptual"):
+            raise ValueError(f"refine_for must be mse or perceptual, got {self.refine_for!r}")
+        if self.refine and self.refine_for == "perceptual":
+            _lpips()  # missing weights show now
 
     @property
     def _sender(self) -> _Machine:
@@ -151,7 +160,7 @@ class Ntscc:
         snr = np.clip(np.nan_to_num(tx.snr_amc_db), *SNR_CLIP_DB)
         s = sender.encode(pad(images), snr, k)
         if self.refine and batch:
-            s = sender.refine(pad(images), s, snr, k, self.refine)
+            s = sender.refine(pad(images), s, snr, k, self.refine, self.refine_for)
         num = k.sum((1, 2))
         x = np.zeros((batch, int(num.max(initial=0))), np.complex64)
         for b in range(batch):
@@ -316,7 +325,7 @@ class _Machine:
         import keras
 
         given = [np.asarray(a, np.float32) for a in arrays]
-        function = getattr(self if verb == "slope" else self.net, verb)
+        function = getattr(self if verb.endswith("slope") else self.net, verb)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -343,16 +352,22 @@ class _Machine:
         return self._run("decode", r, snr_db, k)
 
     def refine(
-        self, x: np.ndarray, s: np.ndarray, snr_db: np.ndarray, k: np.ndarray, steps: int
+        self,
+        x: np.ndarray,
+        s: np.ndarray,
+        snr_db: np.ndarray,
+        k: np.ndarray,
+        steps: int,
+        aim: Literal["mse", "perceptual"] = "mse",
     ) -> np.ndarray:
-        """Symbols moved down the gradient of ln MSE behind AWGN at the SNR believed, by Adam.
+        """Symbols moved down the gradient of a loss behind AWGN at the SNR believed, by Adam.
 
         Every step sees other noise, the same for all frames and in every run: a frame's symbols depend on its picture
         alone.
 
-        Args:    x [B,H,W,3], padded; s of ``encode``; snr_db [B]; k [B,h,w]; steps.
+        Args:    x [B,H,W,3], padded; s of ``encode``; snr_db [B]; k [B,h,w]; steps; aim: see ``Ntscc.refine_for``.
         Returns: like s.
-        Raises:  RunStateError: Keras does not run on TensorFlow.
+        Raises:  RunStateError: Keras does not run on TensorFlow. ComponentError: no weights of LPIPS here.
         """
         import keras
 
@@ -366,12 +381,10 @@ class _Machine:
         beta1, beta2 = REFINE_BETAS
         for step in range(steps):
             noise = seed.child(step).generator().standard_normal((1, *s.shape[1:]), np.float32)
-            gradient = np.concatenate(
-                [
-                    self._run("slope", *(a[i : i + _BATCH] for a in (x, moved, snr_db, k)), noise)
-                    for i in range(0, len(x), _BATCH)
-                ]
+            parts = (
+                [a[i : i + _BATCH] for a in (x, moved, snr_db, k)] for i in range(0, len(x), _BATCH)
             )
+            gradient = np.concatenate([self._run(f"{aim}_slope", *p, noise) for p in parts])
             first += (1 - beta1) * (gradient - first)
             second += (1 - beta2) * (gradient**2 - second)
             size = np.sqrt(second / (1 - beta2 ** (step + 1))) + 1e-8
@@ -379,15 +392,35 @@ class _Machine:
             moved = moved - np.float32(rate) * first / size
         return moved
 
-    def slope(self, x, s, snr_db, k, noise):
+    def mse_slope(self, x, s, snr_db, k, noise):
         """Gradient of each frame's ln MSE by its symbols. Args: as in ``refine``, noise [1,h,w,symbols]."""
+        return self._slope(x, s, snr_db, k, noise, _ln_mse)
+
+    def perceptual_slope(self, x, s, snr_db, k, noise):
+        """The same of ln MSE and LPIPS-squeeze."""
+        lpips = _lpips()
+        return self._slope(
+            x, s, snr_db, k, noise, lambda a, b: _ln_mse(a, b) + REFINE_LPIPS * lpips(a, b)
+        )
+
+    def _slope(self, x, s, snr_db, k, noise, loss):
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(s)
-            mse = tf.reduce_mean(tf.square(self.net.through(s, snr_db, k, noise) - x), (1, 2, 3))
-            value = tf.reduce_sum(tf.math.log(mse + 1.0))
+            value = tf.reduce_sum(loss(x, self.net.through(s, snr_db, k, noise)))
         return tape.gradient(value, s)
+
+
+def _ln_mse(x, x_hat):
+    from keras import ops
+
+    return ops.log(ops.mean(ops.square(x_hat - x), (1, 2, 3)) + 1.0)
+
+
+def _lpips() -> Any:
+    """LPIPS-squeeze of tensors. Raises ComponentError: its weights are not here."""
+    return registry.create("metrics", "lpips-squeeze").tensors
 
 
 @lru_cache(maxsize=6)

@@ -160,6 +160,18 @@ def lpips(backbone: Backbone, reference: np.ndarray, image: np.ndarray) -> np.nd
     return network(backbone).distance(reference, image)
 
 
+def tensor_distance(backbone: Backbone, x: Any, x_hat: Any) -> Any:
+    """LPIPS v0.1 as a loss: of tensors, in keras.ops, with gradients.
+
+    Args:    both [B, H, W, 3] float32 on the 0..255 scale.
+    Returns: [B].
+    Raises:  MissingAssetError: the weights are not on this machine.
+    """
+    from linksim.model.lpips import lpips_distance
+
+    return lpips_distance(load_weights(backbone), x / 127.5 - 1.0, x_hat / 127.5 - 1.0)
+
+
 def pooled_features(backbone: Backbone, images: np.ndarray) -> np.ndarray:
     """Spatially pooled taps (linksim.model.lpips.pooled_taps).
 
@@ -216,3 +228,7 @@ class LpipsSqueeze:
     def __call__(self, reference: np.ndarray, image: np.ndarray) -> np.ndarray:
         """Args: both [B, H, W, 3] uint8. Returns: [B] float64; NaN below 17 px."""
         return lpips("squeeze", reference, image)
+
+    def tensors(self, x: Any, x_hat: Any) -> Any:
+        """The same as a loss, see ``tensor_distance``."""
+        return tensor_distance("squeeze", x, x_hat)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 from linksim.errors import ScenarioError
@@ -69,19 +68,11 @@ class WithCritic:
         return {**self.net.parts, "critic": self.critic}
 
 
-@lru_cache(maxsize=2)
-def lpips_weights(backbone: Any) -> Any:
-    """LPIPS weights from the assets. Raises MissingAssetError: they are not on this machine."""
-    from linksim.metric.lpips import load_weights
-
-    return load_weights(backbone)
-
-
 def squeeze(x: Any, x_hat: Any) -> Any:
     """LPIPS-squeeze of two batches on the 0..255 scale, differentiable. Returns: [B]."""
-    from linksim.model.lpips import lpips_distance
+    from linksim.metric.lpips import tensor_distance
 
-    return lpips_distance(lpips_weights("squeeze"), x / 127.5 - 1.0, x_hat / 127.5 - 1.0)
+    return tensor_distance("squeeze", x, x_hat)
 
 
 def generator_terms(net: WithCritic, how: Perceptual, x: Any, x_hat: Any) -> tuple[Any, dict]:

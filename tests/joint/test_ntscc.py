@@ -273,3 +273,27 @@ def test_refined_symbols_bring_a_better_picture_and_depend_on_it_alone(weights):
 def test_refine_is_a_number_of_steps(steps):
     with pytest.raises(ValueError, match=r"refine must be 0\.\.1000 steps, got"):
         Ntscc(refine=steps)
+
+
+@pytest.mark.assets
+def test_refined_for_perception_lpips_falls(weights, assets):
+    images, uses = pictures(count=2), np.full(2, 300)
+    lpips = registry.create("metrics", "lpips-squeeze")
+
+    def distance(coder):
+        payload = coder.encode(images, uses, knowledge(2, 8.0), 0)
+        received = Awgn()(payload.symbols.x, 10**-0.8, FrameSeeds.of(5, 2))
+        decoded = coder.decode(deliver(payload, received, (48, 64)))
+        return lpips(images, np.stack(decoded.images))
+
+    plain = distance(Ntscc(weights, refine=20))
+    assert (distance(Ntscc(weights, refine=20, refine_for="perceptual")) < plain).all()
+
+
+def test_perceptual_refinement_needs_its_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("LINKSIM_ASSETS", str(tmp_path))
+    monkeypatch.setenv("LINKSIM_CACHE", str(tmp_path))
+    with pytest.raises(ComponentError, match="linksim assets fetch lpips"):
+        Ntscc(refine=5, refine_for="perceptual")
+    with pytest.raises(ValueError, match="refine_for must be mse or perceptual"):
+        Ntscc(refine_for="lpips")
