@@ -59,6 +59,24 @@ def test_vvc_may_lose_images_at_the_smallest_budget_alone():
     assert "VVC loses 10 %" in said[0][1]
 
 
+def test_refined_coders_are_held_to_the_same_claims():
+    found = []
+    for cbr, ours in ((1 / 24, 25.5), (1 / 12, 24.0)):
+        for system, psnr, lpips in (
+            ("ntscc", 25.0, 0.2),
+            ("ntscc, refined", ours, 0.19),
+            ("ntscc-perceptual", 24.5, 0.12),
+            ("ntscc-perceptual, refined", 24.8, 0.09),
+            ("vvc", 25.2, 0.1),
+        ):
+            where = {"system": system, "cbr_target": cbr}
+            found += rows("psnr", {6.0: psnr, 8.0: 20.0}, **where)
+            found += rows("lpips-alex", {6.0: lpips, 8.0: 0.1}, **where)
+    said = list(claims.refined(pd.DataFrame(found)))
+    assert [holds for holds, _ in said] == [True, True, None, False, None, True, None, False]
+    assert "+0.50 dB" in said[0][1]
+
+
 @pytest.mark.parametrize(
     ("gain", "cbr", "holds"), [(0.6, 1 / 12, True), (0.4, 1 / 12, False), (0.6, 0.09, False)]
 )
