@@ -105,7 +105,9 @@ def refined(table: pd.DataFrame) -> Iterator[Claim]:
                 for metric in ("psnr", "lpips-alex")
             )
             ours, theirs = psnr["ntscc, refined"], psnr["vvc"]
-            text = f"CBR {cbr:.4f}, {snr:g} dB: NTSCC refined {ours:.2f} dB ({ours - psnr['ntscc']:+.2f} dB), VVC {theirs:.2f}"
+            gain = ours - psnr["ntscc"]
+            text = f"CBR {cbr:.4f}, {snr:g} dB: NTSCC refined {ours:.2f} dB ({gain:+.2f} dB), "
+            text += f"VVC {theirs:.2f}"
             yield bool(ours >= theirs) if cbr == low and snr <= 6 else None, text
             seen, theirs = lpips["ntscc-perceptual, refined"], lpips["vvc"]
             plain = lpips["ntscc-perceptual"]
