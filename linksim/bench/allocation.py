@@ -51,7 +51,11 @@ def bounds(folder: Path, system: str, cbr: float) -> list[dict[str, Any]]:
     others = [a for a in axes if a != "cbr_target"]
     rows = []
     for values, part in table.groupby(others, dropna=False) if others else [((), table)]:
-        mse = part.groupby(["image", "cbr_target"])["metric_mse"].mean().unstack()
+        mse = part.groupby(["image", "cbr_target"])["metric_mse"].mean().unstack().dropna()
+        if mse.empty:
+            raise ValueError(
+                f"{folder} has no picture of {system} at all its rates; let the run finish"
+            )
         measured = mse.columns.to_numpy(float)
         if not measured.min() < cbr < measured.max():
             raise ValueError(
