@@ -17,6 +17,8 @@ from linksim.errors import ComponentError, MissingAssetError
 from linksim.seeds import FrameSeeds
 from linksim.types import Delivered, Received, TxKnowledge
 
+REFINE = 50  # steps, as in scenarios/refined.yaml
+
 
 def rows(smoke: bool) -> list[dict[str, Any]]:
     """The section's rows."""
@@ -72,13 +74,14 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
 
 
 def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
-    """NTSCC there and back at batch 32 and 1 against VVC's encoder, preset medium, one picture at one QP.
+    """NTSCC there and back at batch 32 and 1, and refined, against VVC's encoder, preset medium, one picture at one QP.
 
     Wall time: the encoder is a process of its own, on one thread; NTSCC has all cores.
     """
     count, rounds, qp = (2, 1, 40) if smoke else (32, 5, 32)
     try:
-        coder = registry.create("joints", "ntscc")
+        plain = registry.create("joints", "ntscc")
+        refined = registry.create("joints", {"name": "ntscc", "refine": REFINE})
         vvc: Any = registry.create("codecs", {"name": "vvc", "preset": "medium"})
     except (ComponentError, MissingAssetError):
         return []
@@ -86,7 +89,7 @@ def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
     height, width = images.shape[1:3]
     turn = 0
 
-    def there_and_back(batch: int) -> None:
+    def there_and_back(batch: int, coder: Any = plain) -> None:
         given = images[:batch]
         uses = np.full(batch, 3 * height * width // 24, np.int64)
         payload = coder.encode(given, uses, TxKnowledge(np.full(batch, 4.0)), 0)
@@ -100,7 +103,12 @@ def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
         vvc.compress([images[turn % count]], qp)
 
     seconds = interleaved(
-        {"batch": lambda: there_and_back(count), "one": lambda: there_and_back(1), "vvc": encode},
+        {
+            "batch": lambda: there_and_back(count),
+            "one": lambda: there_and_back(1),
+            "refined": lambda: there_and_back(count, refined),
+            "vvc": encode,
+        },
         rounds,
         clock=time.perf_counter,
         least=0.0 if smoke else 0.5,
@@ -108,11 +116,15 @@ def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
     reference = f"one VVC encode, medium, QP {qp}"
     return [
         row(
-            f"ntscc there and back, {height}x{width}, batch {batch}",
+            f"ntscc{how} there and back, {height}x{width}, batch {batch}",
             "images/s",
             batch / seconds[name],
             reference,
             1 / seconds["vvc"],
         )
-        for name, batch in (("batch", count), ("one", 1))
+        for name, batch, how in (
+            ("batch", count, ""),
+            ("one", 1, ""),
+            ("refined", count, f", refined by {REFINE} steps,"),
+        )
     ]
