@@ -48,9 +48,7 @@ NETWORKS = ("ntscc", "ntscc-perceptual", "deepjscc")  # whose weights fit
 SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always
 MOST_REFINED = 1000
 REFINE_RATE, REFINE_BETAS = 0.06, (0.5, 0.99)  # of Adam: the best on validation faces
-REFINE_LPIPS = (
-    8.0  # nats of ln MSE that one of LPIPS counts: better than 32 on validation faces, in both
-)
+REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
 _BATCH = 32  # pictures that go through the network together
 
 
@@ -158,9 +156,10 @@ class Ntscc:
             else profiles
         )
         snr = np.clip(np.nan_to_num(tx.snr_amc_db), *SNR_CLIP_DB)
-        s = sender.encode(pad(images), snr, k)
+        x_in = pad(images)
+        s = sender.encode(x_in, snr, k)
         if self.refine and batch:
-            s = sender.refine(pad(images), s, snr, k, self.refine, self.refine_for)
+            s = sender.refine(x_in, s, snr, k, self.refine, self.refine_for)
         num = k.sum((1, 2))
         x = np.zeros((batch, int(num.max(initial=0))), np.complex64)
         for b in range(batch):

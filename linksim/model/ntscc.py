@@ -200,10 +200,12 @@ class NtsccNet(keras.Model):
         Args:    x [B,H,W,3] 0..255; snr_db [B], believed; k [B,h,w].
         Returns: s [B,h,w,symbols].
         """
+        return self._normalised(self._coded(x, snr_db, k), self._sent(k))
+
+    def _coded(self, x, snr_db, k):
+        """What f_e makes of pictures, of any power. Args, returns: as ``encode``."""
         snr = ops.broadcast_to(snr_db[:, None, None], ops.shape(k))
-        y = self.g_a(x / 255.0 - 0.5, self._phi(snr, k))
-        sent = self._sent(k)
-        return self._normalised(self.f_e(y, snr, k), sent)
+        return self.f_e(self.g_a(x / 255.0 - 0.5, self._phi(snr, k)), snr, k)
 
     @staticmethod
     def _normalised(s, sent):
@@ -228,7 +230,7 @@ class NtsccNet(keras.Model):
         Args:    x [B,H,W,3]; snr_tx_db, snr_db [B], believed and met; k [B,h,w]; noise [B,h,w,symbols], N(0, 1).
         Returns: x_hat [B,H,W,3].
         """
-        return self.through(self.encode(x, snr_tx_db, k), snr_db, k, noise)
+        return self.through(self._coded(x, snr_tx_db, k), snr_db, k, noise)
 
     def through(self, s, snr_db, k, noise):
         """Symbols over a flat channel to pictures.
