@@ -13,7 +13,7 @@ the three: flags switch the side information off and tell each end the mode.
 look the same to g_s. With nothing arrived it shows what the side information alone is worth.
 
 Sizes: x, side [B,H,W,3] in 0..255 with H, W multiples of 16; y [B,H/8,W/8,dim]; indices of a stage of stride 2
-[B,H/16,W/16], of stride 1 [B,H/8,W/8]. About 1 M parameters, 0.4 G multiply-adds for 128x128.
+[B,H/16,W/16], of stride 1 [B,H/8,W/8]. About 2.5 M parameters with prior, looks and seam.
 
 Source: Whang et al., "Neural Distributed Source Coding", arXiv 2106.02797, Sec. 4 and App. C.
 """

@@ -21,6 +21,8 @@ class Look(keras.layers.Layer):
         |______________________________________________________|___________________|
 
     Args: cfg; name: full dotted name; heads: of the attention.
+
+    Source: Vaswani et al. (2017), attention; what asks and what answers are two pictures.
     """
 
     def __init__(self, cfg: DscConfig, name: str, heads: int = 4) -> None:
