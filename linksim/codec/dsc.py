@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -30,12 +30,46 @@ from linksim.errors import ComponentError
 from linksim.model.store import Bundle, load_bundle
 from linksim.types import Decoded, Delivered, Packet, Packets, Status
 
+if TYPE_CHECKING:
+    from linksim.model.dsc_config import DscConfig
+
 Mode = Literal["separate", "distributed", "joint"]
 Fill = Literal["prior", "side"]
 NETWORKS = ("dsc", "dsc-decoder", "dsc-prior")
 KEPT = 64  # pictures whose indices and tables are remembered
 CURVE_POINTS = 9  # of the curve that ``distortion`` interpolates
 MAX_BANDS = 64
+
+
+class Codebooks:
+    """Codes of all stages, and the prior's exact parts that go with them.
+
+    Args: bundle: the weights; cfg: of their network; part: "q" or "q_side".
+    """
+
+    def __init__(self, bundle: Bundle, cfg: DscConfig, part: str) -> None:
+        arrays, stages = bundle.arrays, range(cfg.stages)
+        self._arrays, self._cfg = arrays, cfg
+        self.books = [arrays[f"{part}.stage{s}/codebook"] for s in stages]
+        self.usage = [arrays[f"{part}.stage{s}/usage"].astype(np.float64) for s in stages]
+        self.up = [arrays.get(f"{part}/up{s}") if cfg.strides[s] == 2 else None for s in stages]
+
+    @cached_property
+    def fixed(self) -> FixedPrior:
+        """The prior in exact arithmetic."""
+        return FixedPrior(self._arrays, self._cfg.prior, self.books, self.up)
+
+    def latent(self, codes: Sequence[np.ndarray]) -> np.ndarray:
+        """Codes of all stages, each [h_s,w_s,d], summed on the latent's grid, [H/8,W/8,d]."""
+        total: Any = 0.0
+        for code, up in zip(codes, self.up, strict=True):
+            part = np.asarray(code, np.float32)
+            if up is not None:
+                h, w, d = part.shape
+                blocks = (part @ up).reshape(h, w, 2, 2, d).transpose(0, 2, 1, 3, 4)
+                part = blocks.reshape(2 * h, 2 * w, d)
+            total = total + part
+        return total
 
 
 class Engine:
@@ -54,17 +88,13 @@ class Engine:
             )
         self.bundle = bundle
         self.cfg = DscConfig(**bundle.card["architecture"])
-        arrays = bundle.arrays
-        stages = range(self.cfg.stages)
-        self.books = [arrays[f"q.stage{s}/codebook"] for s in stages]
-        self.usage = [arrays[f"q.stage{s}/usage"].astype(np.float64) for s in stages]
-        self.up = [arrays.get(f"q/up{s}") if self.cfg.strides[s] == 2 else None for s in stages]
+        self._own = Codebooks(bundle, self.cfg, "q_side") if self.cfg.own else None
+        self._shared = Codebooks(bundle, self.cfg, "q")
         self._compiled: dict[tuple[str, int, int], Any] = {}
 
-    @cached_property
-    def fixed(self) -> FixedPrior:
-        """The prior in exact arithmetic."""
-        return FixedPrior(self.bundle.arrays, self.cfg.prior, self.books, self.up)
+    def codebooks(self, mode: Mode) -> Codebooks:
+        """Those of a mode."""
+        return self._shared if mode == "separate" or self._own is None else self._own
 
     @cached_property
     def net(self) -> Any:
@@ -117,18 +147,6 @@ class Engine:
         indices = self._run("encode", x[None], seen[None], np.array([SEES[mode]]))
         return [np.asarray(i)[0].astype(np.int64) for i in indices]
 
-    def latent(self, codes: Sequence[np.ndarray]) -> np.ndarray:
-        """Codes of all stages, each [h_s,w_s,d], summed on the latent's grid, [H/8,W/8,d]."""
-        total: Any = 0.0
-        for code, up in zip(codes, self.up, strict=True):
-            part = np.asarray(code, np.float32)
-            if up is not None:
-                h, w, d = part.shape
-                blocks = (part @ up).reshape(h, w, 2, 2, d).transpose(0, 2, 1, 3, 4)
-                part = blocks.reshape(2 * h, 2 * w, d)
-            total = total + part
-        return total
-
     def synthesise(
         self,
         y_hat: np.ndarray,
@@ -144,7 +162,8 @@ class Engine:
         shape = (8 * y_hat.shape[0], 8 * y_hat.shape[1], 3)
         sees = SEES[mode] if side is not None else SEES["separate"]
         seen = self._side(side, shape)
-        x = self._run("synthesise", y_hat[None], mask[None], seen[None], np.array([sees]))
+        flags = np.array([sees]), np.array([SEES[mode]])
+        x = self._run("synthesise", y_hat[None], mask[None], seen[None], *flags)
         (top, _), _, _ = self.padding(height, width)
         shown = np.asarray(x)[0, top : top + height, :width]
         return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
@@ -210,9 +229,11 @@ class Dsc:
     def _coder(self) -> IndexCoder:
         from linksim.model.dsc import MODES
 
-        machine = self._engine
+        machine, codebooks = self._engine, self._engine.codebooks(self.mode)
         stamp = machine.bundle.digest + f"{self.mode} {self.prior} {self.bands}".encode()
-        return IndexCoder(machine.fixed, machine.usage, self.prior, MODES.index(self.mode), stamp)
+        return IndexCoder(
+            codebooks.fixed, codebooks.usage, self.prior, MODES.index(self.mode), stamp
+        )
 
     def _bands(self, height: int, width: int) -> list[Band]:
         return bands_of(-(-height // 16), -(-width // 16), self.bands)
@@ -399,6 +420,7 @@ class Dsc:
         from linksim.model.dsc import mask_of
 
         machine, coder = self._engine, self._coder
+        codebooks = machine.codebooks(self.mode)
         stages = range(machine.cfg.stages)
         pieces = [
             [np.full(coder.grid(band, s), -1, np.int64) for s in stages] if one is None else one
@@ -416,10 +438,10 @@ class Dsc:
         else:
             codes = [
                 np.where(k[..., None], book[np.maximum(grid, 0)], 0.0)
-                for grid, k, book in zip(index, known, machine.books, strict=True)
+                for grid, k, book in zip(index, known, codebooks.books, strict=True)
             ]
         mask = mask_of(machine.cfg, known)
-        return machine.synthesise(machine.latent(codes), mask, side, self.mode, height, width)
+        return machine.synthesise(codebooks.latent(codes), mask, side, self.mode, height, width)
 
     @staticmethod
     def _share(band: list[np.ndarray]) -> float:

@@ -26,7 +26,7 @@ import keras
 from keras import ops
 
 from linksim.model.dsc_config import MODES, SEES, STRIDE, DscConfig, coordinates, mask_of
-from linksim.model.dsc_look import Look, Seam
+from linksim.model.dsc_look import Look, Own, Seam
 from linksim.model.dsc_side import Detail, Finder, SideNet, SideRows
 from linksim.model.index_prior import IndexPrior, bits_of
 from linksim.model.layers import (
@@ -41,6 +41,12 @@ from linksim.model.quantiser import ResidualQuantiser
 
 __all__ = ["MODES", "SEES", "STRIDE", "DscConfig", "DscNet", "mask_of"]
 BRANCH = 0.01  # variance of the deep branches' last layers at the start: the linear skeleton leads
+
+
+def _chosen(sees, alone, helped):
+    """Of two tensors [B,...] the one of each picture's mode. sees [B,2]."""
+    helps = ops.reshape(sees[:, 1] > 0.5, (-1, *[1] * (len(alone.shape) - 1)))
+    return ops.where(helps, helped, alone)
 
 
 def _planes(values, like):
@@ -62,6 +68,8 @@ class Analysis(keras.layers.Layer):
         self.blocks = [Residual(f"{name}.block.{i}", c8, cfg.hidden8) for i in range(cfg.blocks_a)]
         self.out = conv(f"{name}.out", c8, cfg.dim, 1, scale=BRANCH)
         self.linear = PatchLinear(f"{name}.linear", STRIDE, cfg.dim, inverse=False)
+        patch = 3 * STRIDE**2
+        self.own = Own(f"{name}.own", patch, cfg.dim, mirror=cfg.mirror) if cfg.own else None
 
     def call(self, x, there, sees):
         """x; there: of the SI-net; sees [B,2] -> y."""
@@ -71,7 +79,8 @@ class Analysis(keras.layers.Layer):
         h = h + sees[:, :1, None, None] * more
         for block in self.blocks:
             h = block(h)
-        return self.out(leaky(h)) + self.linear(x)
+        y = self.out(leaky(h)) + self.linear(x)
+        return y if self.own is None else y + self.own(space_to_depth(x, STRIDE), sees[:, 1])
 
 
 class Synthesis(keras.layers.Layer):
@@ -92,14 +101,18 @@ class Synthesis(keras.layers.Layer):
         self.block4 = Residual(f"{name}.block4", c4, c4)
         self.out = conv(f"{name}.out", c4, 48, 3, scale=BRANCH)
         self.linear = PatchLinear(f"{name}.linear", STRIDE, cfg.dim, inverse=True)
+        patch = 3 * STRIDE**2
+        self.own = Own(f"{name}.own", cfg.dim, patch, mirror=cfg.mirror) if cfg.own else None
         self.detail = Detail(cfg, self.finder.found, f"{name}.detail") if cfg.detail else None
         self.seam = Seam(cfg, f"{name}.seam") if cfg.seam else None
 
-    def call(self, y_hat, mask, there, sees):
-        """y_hat, mask; there: of the SI-net; sees [B,2] -> x_hat."""
+    def call(self, y_hat, mask, there, sees, meant):
+        """y_hat, mask; there: of the SI-net; sees, meant [B,2] (see DscNet.synthesise) -> x_hat."""
         place = ops.ones_like(mask[..., :1]) * coordinates(*mask.shape[1:3])
         flag = _planes(sees[:, 1:], mask)
         linear = self.linear(y_hat)
+        if self.own is not None:
+            linear = linear + depth_to_space(self.own(y_hat, meant[:, 1]), STRIDE)
         h = self.first(self.inp(ops.concatenate([y_hat, mask, place, flag], -1)))
         more, found = self.finder(h, there, linear, mask[..., :1])
         h = h + sees[:, 1:, None, None] * more
@@ -131,13 +144,17 @@ class DscNet(keras.Model):
         self.g_s = Synthesis(cfg)
         self.si = SideRows(cfg) if cfg.alignment == "rows" else SideNet(cfg)
         self.q = ResidualQuantiser("q", cfg.dim, cfg.sizes, cfg.strides)
+        self.q_side = (
+            ResidualQuantiser("q_side", cfg.dim, cfg.sizes, cfg.strides) if cfg.own else None
+        )
         self.prior = IndexPrior(cfg.prior)
         self.built = True
 
     @property
     def parts(self) -> dict[str, keras.layers.Layer]:
         """Name -> layer, in a fixed order."""
-        return {name: getattr(self, name) for name in ("g_a", "g_s", "si", "q", "prior")}
+        names = ["g_a", "g_s", "si", "q", *["q_side"] * self.cfg.own, "prior"]
+        return {name: getattr(self, name) for name in names}
 
     def look(self, side, sees) -> Any:
         """Features of the side information [B,H,W,3] 0..255; of a grey picture where neither end sees it."""
@@ -150,11 +167,39 @@ class DscNet(keras.Model):
 
     def encode(self, x, side, sees):
         """What the transmitter does: indices of all stages, per stage [B,h_s,w_s] int32."""
-        return self.q(self.analyse(x, self.look(side, sees), sees))[3]
+        return self.quantise(self.analyse(x, self.look(side, sees), sees), sees)[3]
 
-    def synthesise(self, y_hat, mask, side, sees):
-        """What the receiver does: y_hat (zero where mask is), side 0..255 -> x_hat 0..255, not clipped."""
-        return (self.g_s(y_hat, mask, self.look(side, sees), sees) + 0.5) * 255.0
+    def quantise(self, y, sees):
+        """See ``ResidualQuantiser.call``; every picture with the codebooks of its mode."""
+        found = self.q(y)
+        if self.q_side is None:
+            return found
+        return [
+            [_chosen(sees, a, b) for a, b in zip(here, there, strict=True)]
+            for here, there in zip(found, self.q_side(y), strict=True)
+        ]
+
+    def expand(self, code, stage: int, sees):
+        """See ``ResidualQuantiser.expand``."""
+        found = self.q.expand(code, stage)
+        return (
+            found if self.q_side is None else _chosen(sees, found, self.q_side.expand(code, stage))
+        )
+
+    def updates(self, inputs, indices, revive, sees) -> dict[str, Any]:
+        """The state of all codebooks after a step, each following the pictures of its modes: see the quantiser's."""
+        if self.q_side is None:
+            return self.q.updates(inputs, indices, revive)
+        return self.q.updates(inputs, indices, revive, 1.0 - sees[:, 1]) | self.q_side.updates(
+            inputs, indices, revive, sees[:, 1]
+        )
+
+    def synthesise(self, y_hat, mask, side, sees, meant):
+        """What the receiver does: y_hat (zero where mask is), side 0..255 -> x_hat 0..255, not clipped.
+
+        Args: sees [B,2]: what is there to see; meant [B,2]: what the transmitter coded for.
+        """
+        return (self.g_s(y_hat, mask, self.look(side, sees), sees, meant) + 0.5) * 255.0
 
     def call(self, x, side, sees, mask):
         """Training pass.
@@ -163,9 +208,9 @@ class DscNet(keras.Model):
         Returns: x_hat [B,H,W,3]; inputs, codes and indices of the quantiser's stages.
         """
         there = self.look(side, sees)
-        parts, inputs, codes, indices = self.q(self.analyse(x, there, sees))
+        parts, inputs, codes, indices = self.quantise(self.analyse(x, there, sees), sees)
         y_hat = sum(part * mask[..., s : s + 1] for s, part in enumerate(parts))
-        x_hat = (self.g_s(y_hat, mask, there, sees) + 0.5) * 255.0
+        x_hat = (self.g_s(y_hat, mask, there, sees, sees) + 0.5) * 255.0
         return x_hat, inputs, codes, indices
 
     def index_bits(self, codes, indices, sees, bands: int = 1) -> list[Any]:
@@ -176,7 +221,7 @@ class DscNet(keras.Model):
         """
         mode = ops.cast(ops.sum(sees, -1), "int32")  # 0, 1, 2: in the order of MODES
         codes = [ops.stop_gradient(c) for c in codes]
-        before: Any = ops.zeros_like(self.q.expand(codes[0], 0))
+        before: Any = ops.zeros_like(self.expand(codes[0], 0, sees))
         found = []
         for s, (code, index) in enumerate(zip(codes, indices, strict=True)):
             rows = code.shape[1] // bands
@@ -190,5 +235,5 @@ class DscNet(keras.Model):
                 )
                 pieces.append(bits_of(logits, index[:, a:b]))
             found.append(ops.concatenate(pieces, 1))
-            before = before + ops.stop_gradient(self.q.expand(code, s))
+            before = before + ops.stop_gradient(self.expand(code, s, sees))
         return found

@@ -41,6 +41,8 @@ class DscConfig:
       looks:       blocks of cross-attention in g_s (``Look``; not for "rows").
       seam:        channels of the branch of g_s that convolves across the halves' border (``Seam``, with ``mirror``);
                    0: without.
+      seam_blocks: residual blocks in it.
+      own:         modes whose decoder sees side information have codebooks and linear maps of their own (``Own``).
       prior_dim, prior_heads, prior_layers, prior_hidden: of the prior over the indices.
     """
 
@@ -62,6 +64,8 @@ class DscConfig:
     detail: int = 0
     looks: int = 0
     seam: int = 0
+    seam_blocks: int = 2
+    own: bool = False
     prior_dim: int = 96
     prior_heads: int = 4
     prior_layers: int = 2

@@ -1,9 +1,10 @@
-"""Two more uses of side information in distributed coding's decoder, each nothing at the start: weights without them
-can be trained on with them."""
+"""What side information may add to distributed coding, each nothing at the start: weights without them can be trained
+on with them."""
 
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from linksim.model.attention import Linear, normalised
@@ -59,6 +60,32 @@ class Look(keras.layers.Layer):
         return ops.reshape(t, (-1, rows, columns, width))
 
 
+class Own(keras.layers.Layer):
+    """What a linear map of patches becomes where the decoder sees side information, added to what it is elsewhere.
+
+    Of a picture whose lower half the decoder has, colours and light need few bits and single edges many: g_a scales
+    what the quantiser shall heed less, and g_s undoes it. The row next to the border (``mirror``) has a map of its own.
+
+    Args: name: full dotted name; inputs, outputs: channels of a patch; mirror: see DscConfig.
+
+    Source: the weights of reverse water-filling, which are those of the variances given the side information: Wyner
+    (1978), "The rate-distortion function for source coding with side information at the decoder - II".
+    """
+
+    def __init__(self, name: str, inputs: int, outputs: int, *, mirror: bool) -> None:
+        super().__init__(name=name)
+        self.mirror = mirror
+        self.map = conv(f"{name}.map", (2 if mirror else 1) * inputs, outputs, 1, scale=0.0)
+
+    def call(self, patches, sees):
+        """patches [B,h,w,inputs]; sees [B], 1 where the decoder has side information -> [B,h,w,outputs]."""
+        if self.mirror:
+            at_border = np.zeros((1, patches.shape[1], 1, 1), np.float32)
+            at_border[:, -1] = 1.0
+            patches = ops.concatenate([patches, patches * at_border], -1)
+        return sees[:, None, None, None] * self.map(patches)
+
+
 class Seam(keras.layers.Layer):
     """The two halves of a mirrored picture put together again, and convolved across their border at 1/4 resolution.
 
@@ -77,7 +104,7 @@ class Seam(keras.layers.Layer):
         n = cfg.seam
         self.features = conv(f"{name}.features", cfg.width4, n, 1)
         self.inp = conv(f"{name}.inp", 48 + 3, n, 3)
-        self.blocks = [Residual(f"{name}.block.{i}", n, n) for i in range(2)]
+        self.blocks = [Residual(f"{name}.block.{i}", n, n) for i in range(cfg.seam_blocks)]
         self.out = conv(f"{name}.out", n, 48, 3, scale=0.0)
 
     def call(self, h, pixels, now):

@@ -60,14 +60,19 @@ class VectorQuantiser(keras.layers.Layer):
         index = self.indices(ops.stop_gradient(z))
         return z + ops.stop_gradient(self.lookup(index) - z), index
 
-    def updates(self, z, index, revive) -> dict[str, Any]:
+    def updates(self, z, index, revive, counted=None) -> dict[str, Any]:
         """The state after a step: moving averages of uses and inputs, dead codes replaced by inputs.
 
-        Args:    z [..., d]; index [...] of ``call``; revive [K] int32, the inputs (flattened) to revive codes with.
+        Args:    z [B,...,d]; index [B,...] of ``call``; revive [K] int32, the inputs (flattened) to revive codes with;
+                 counted [B], 1 for what the codebook follows, else 0 (without: all).
         Returns: variable path -> new value.
         """
         flat = ops.stop_gradient(ops.reshape(z, (-1, z.shape[-1])))
         chosen = ops.one_hot(ops.reshape(index, (-1,)), self.size, dtype="float32")
+        if counted is not None:
+            ones = ops.ones_like(index, dtype="float32")
+            weight = ones * ops.reshape(counted, (-1, *[1] * (len(index.shape) - 1)))
+            chosen = chosen * ops.reshape(weight, (-1, 1))
         count = ops.sum(chosen, 0)
         total = ops.matmul(ops.transpose(chosen), flat)
         usage = DECAY * self.usage + (1.0 - DECAY) * count
@@ -147,11 +152,14 @@ class ResidualQuantiser(keras.layers.Layer):
             indices.append(index)
         return parts, inputs, codes, indices
 
-    def updates(self, inputs, indices, revive) -> dict[str, Any]:
-        """The state of all codebooks after a step. Args: inputs, indices of ``call``; revive [stages, K_max] int32."""
+    def updates(self, inputs, indices, revive, counted=None) -> dict[str, Any]:
+        """The state of all codebooks after a step.
+
+        Args: inputs, indices of ``call``; revive [stages, K_max] int32; counted: see ``VectorQuantiser.updates``.
+        """
         merged: dict[str, Any] = {}
         for s, quantiser in enumerate(self.stages):
-            merged |= quantiser.updates(inputs[s], indices[s], revive[s, : quantiser.size])
+            merged |= quantiser.updates(inputs[s], indices[s], revive[s, : quantiser.size], counted)
         return merged
 
 

@@ -88,6 +88,9 @@ class DscTask(Task):
             net.g_s.linear.matrix.assign(axes.astype(np.float32))
             y = np.asarray(net.g_a.linear(x.astype(np.float32) / 255.0 - 0.5))
             start_quantiser(net.q, y, self.seed.child("codebooks").generator())
+        if net.q_side is not None and "q_side" not in loaded:
+            for mine, theirs in zip(net.q_side.weights, net.q.weights, strict=True):
+                mine.assign(theirs)
         if "prior" not in loaded:
             net.prior.start_from_usage([stage.usage.numpy() for stage in net.q.stages])
 
@@ -149,7 +152,7 @@ class DscTask(Task):
             "bits": bits,
             "ln_mse": ops.mean(distortion),
             "commitment": ops.mean(commitment),
-            "state": net.q.updates(inputs, indices, batch["revive"]),
+            "state": net.updates(inputs, indices, batch["revive"], batch["sees"]),
         }
 
     def validate(self, net: DscNet, images: np.ndarray) -> list[dict[str, float]]:
@@ -208,7 +211,7 @@ class DscPriorTask(DscTask):
 
         x, sees = ops.cast(batch["x"], "float32"), batch["sees"]
         there = net.look(ops.cast(batch["side"], "float32"), sees)
-        _, _, codes, indices = net.q(net.analyse(x, there, sees))
+        _, _, codes, indices = net.quantise(net.analyse(x, there, sees), sees)
         half = x.shape[0] // 2
         whole = _per_index(net, [c[half:] for c in codes], [i[half:] for i in indices], sees[half:])
         bands = codes[0].shape[1] // BAND_ROWS

@@ -200,6 +200,8 @@ def test_distortion_falls_with_the_budget(weights):
         ("global", {"detail": 6}),
         ("global", {"detail": 6, "looks": 1, "seam": 8}),
         ("rows", {"detail": 6, "fit": True, "mirror": False}),
+        ("global", {"own": True}),
+        ("rows", {"own": True, "mirror": False}),
     ],
 )
 def test_other_architectures_run(tmp_path, alignment, more):
@@ -207,6 +209,30 @@ def test_other_architectures_run(tmp_path, alignment, more):
     packets = codec.encode(IMAGES, np.full(3, 400))
     a, b = (codec.decode(delivered(packets), *SIZE, s).images[0] for s in (SIDE, SIDE[::-1]))
     assert (a != b).any()
+
+
+def test_modes_with_side_information_use_their_own_codebooks(tmp_path):
+    weights = write(tmp_path, own=True)
+    machine = engine(weights)
+    assert machine.codebooks("joint") is machine.codebooks("distributed")
+    assert machine.codebooks("separate") is not machine.codebooks("distributed")
+    for mode in ("separate", "distributed", "joint"):
+        codec = Dsc(weights, mode)
+        seen = SIDE[:1] if mode == "joint" else None
+        packets = codec.encode(IMAGES[:1], np.array([4000]), seen)
+        sent = machine.encode(IMAGES[0], SIDE[0] if mode == "joint" else None, mode)
+        (read,) = codec.indices([packets.of[0][0].data], *SIZE)
+        assert all(np.array_equal(a, b) for a, b in zip(sent, read, strict=True))
+        codes = [b[i] for b, i in zip(machine.codebooks(mode).books, sent, strict=True)]
+        mask = np.ones((SIZE[0] // 8, SIZE[1] // 8, len(sent)), np.float32)
+        y_hat = machine.codebooks(mode).latent(codes)
+        side = None if mode == "separate" else SIDE[0]
+        expected = machine.synthesise(y_hat, mask, side, mode, *SIZE)
+        shown = codec.decode(delivered(packets), *SIZE, SIDE[:1]).images[0]
+        assert np.abs(expected.astype(int) - shown).max() <= 1
+        # without its side information the picture is still that of its own codes
+        alone = codec.decode(delivered(packets), *SIZE, None).images[0]
+        assert (alone == shown).all() == (mode == "separate")
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

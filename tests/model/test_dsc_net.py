@@ -65,6 +65,41 @@ def test_looks_and_the_seam_start_as_nothing_and_serve_those_who_see():
         assert moved[:, -border:].mean() > 1 and not moved[:, :-border].any()
 
 
+def test_own_maps_and_codebooks_start_as_nothing_and_follow_their_modes():
+    from linksim.model.dsc import SEES, DscConfig, DscNet
+    from linksim.model.store import assign, gather
+
+    plain = DscNet(DscConfig(**options()))
+    more = DscNet(DscConfig(**options(own=True)))
+    assign(more, gather(plain), only=gather(plain))
+    for mine, theirs in zip(more.q_side.weights, more.q.weights, strict=True):
+        mine.assign(theirs)
+    for sees in SEES.values():
+        assert np.allclose(outputs(plain, sees), outputs(more, sees), atol=1e-3)
+    before = {mode: outputs(more, sees) for mode, sees in SEES.items()}
+    kernel = more.g_s.own.map.kernel
+    kernel.assign(np.concatenate([np.zeros((1, 1, 6, 192)), np.full((1, 1, 6, 192), 0.1)], 2))
+    after = {mode: outputs(more, sees) for mode, sees in SEES.items()}
+    assert np.array_equal(before["separate"], after["separate"])
+    moved = np.abs(after["distributed"] - before["distributed"]).mean((0, 2, 3))
+    assert moved[-8:].min() > 0.1  # this half of the map is that of the row next to the border
+
+    x, side = pictures(4, 1).astype(np.float32), pictures(4, 2).astype(np.float32)
+    revive = np.zeros((3, 24), np.int32)
+    for mode, quiet_one in (("separate", more.q_side), ("joint", more.q)):
+        sees = np.array([SEES[mode]] * 4, np.float32)
+        y = more.analyse(x, more.look(side, sees), sees)
+        _, inputs, _, indices = more.quantise(y, sees)
+        new = more.updates(inputs, indices, revive, sees)
+        for quantiser in (more.q, more.q_side):
+            for stage in quantiser.stages:
+                ratio = np.asarray(new[stage.usage.path]) / stage.usage.numpy()
+                kept = np.allclose(ratio, 0.99) and np.allclose(
+                    new[stage.codebook.path], stage.codebook, atol=1e-5
+                )
+                assert kept == (quantiser is quiet_one)
+
+
 def test_the_seam_sees_the_other_side_of_the_border():
     """What touches the border below changes what is added above it, and nothing far away."""
     from linksim.model.dsc_config import DscConfig
