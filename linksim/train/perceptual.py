@@ -1,6 +1,6 @@
 """What makes a fine-tune perceptual: LPIPS-squeeze and a patch discriminator beside the task's own loss.
 
-    generator:      own loss + beta_lpips LPIPS(x, x_hat) - beta_adversarial mean D(x_hat)
+    generator:      own loss + beta_lpips L - beta_adversarial mean D(x_hat), L = LPIPS(x, x_hat) or its logarithm
     discriminator:  mean max(0, 1 - D(x)) + mean max(0, 1 + D(x_hat))
 
 They move in turn, each with an optimiser of its own; the discriminator sees the pictures that the generator has just
@@ -18,6 +18,8 @@ from typing import Any
 from linksim.errors import ScenarioError
 from linksim.model.critic import PatchCritic
 
+LPIPS_FLOOR = 0.01  # inside the logarithm
+
 
 @dataclass(frozen=True)
 class Perceptual:
@@ -26,12 +28,14 @@ class Perceptual:
     Args:
       lpips:       beta of LPIPS.
       adversarial: beta of the discriminator's; 0: there is none.
+      relative:    L is ln(LPIPS + 0.01): pictures that are nearly right count as much as poor ones, as in a log MSE.
       critic_rate: factor of its learning rate.
       width:       of its first layer.
     """
 
     lpips: float = 1.0
     adversarial: float = 0.0
+    relative: bool = False
     critic_rate: float = 1.0
     width: int = 32
 
@@ -82,8 +86,10 @@ def generator_terms(net: WithCritic, how: Perceptual, x: Any, x_hat: Any) -> tup
     figures = {}
     value: Any = 0.0
     if how.lpips:
-        figures["lpips"] = ops.mean(squeeze(x, x_hat))
-        value = value + how.lpips * figures["lpips"]
+        distance = squeeze(x, x_hat)
+        figures["lpips"] = ops.mean(distance)
+        term = ops.mean(ops.log(distance + LPIPS_FLOOR)) if how.relative else figures["lpips"]
+        value = value + how.lpips * term
     if how.adversarial:
         figures["fooled"] = ops.mean(net.critic(x_hat / 127.5 - 1.0))
         value = value - how.adversarial * figures["fooled"]

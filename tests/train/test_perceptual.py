@@ -141,6 +141,32 @@ def test_a_perceptual_decoder_of_ntscc_is_the_file_of_what_moved(assets, data, j
     assert set(read_arrays(later)) == set(whole) and "shared" not in load_bundle(str(later)).card
 
 
+@pytest.mark.assets
+def test_a_relative_weight_heeds_pictures_that_are_nearly_right(assets):
+    """Its gradient is that of the plain term over LPIPS + 0.01: a factor, the larger the better the picture."""
+    import tensorflow as tf
+
+    from linksim.train.perceptual import LPIPS_FLOOR, Perceptual, generator_terms
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 255, (1, 8, 8, 3)).repeat(8, 1).repeat(8, 2).astype(np.float32)
+    factors = []
+    for deviation in (4.0, 40.0):
+        x_hat = tf.constant(x + rng.normal(0, deviation, x.shape).astype(np.float32))
+        found = {}
+        for relative in (False, True):
+            with tf.GradientTape() as tape:
+                tape.watch(x_hat)
+                how = Perceptual(lpips=2.0, relative=relative)
+                value, figures = generator_terms(None, how, x, x_hat)
+            found[relative] = tape.gradient(value, x_hat).numpy()
+        factor = np.linalg.norm(found[True]) / np.linalg.norm(found[False])
+        assert factor == pytest.approx(1 / (float(figures["lpips"]) + LPIPS_FLOOR), rel=1e-3)
+        assert np.allclose(found[True], factor * found[False], rtol=1e-2, atol=1e-6)
+        factors.append(factor)
+    assert factors[0] > 2 * factors[1]
+
+
 def test_spectral_norms_are_one():
     from linksim.model.critic import SpectralConv
 
