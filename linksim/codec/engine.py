@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from linksim.codec.ranges import Corrupt, Reader, Writer
 from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
 from linksim.errors import ComponentError
 from linksim.model.store import Bundle, load_bundle
+
+if TYPE_CHECKING:
+    from linksim.codec.ntc_refine import Refiner
 
 LEVELS = 128  # quality = level / LEVELS; a power of two, so that quality_basis is exact
 STRIDE_Z = 64
@@ -125,19 +128,43 @@ class Engine:
         result = function(np.asarray(x, np.float32), phi)
         return [np.asarray(t) for t in (result if isinstance(result, tuple) else (result,))]
 
-    def analyse(self, images: np.ndarray, levels: Sequence[int]) -> list[Symbols]:
+    @cached_property
+    def refiner(self) -> Refiner:
+        """The search for better latents."""
+        from linksim.codec.ntc_refine import Refiner
+
+        return Refiner(self.net)
+
+    def analyse(self, images: np.ndarray, levels: Sequence[int], refine: int = 0) -> list[Symbols]:
         """Images to integers.
 
-        Args:    images [B,H,W,3] uint8, any size; levels: one per image.
+        Args:    images [B,H,W,3] uint8, any size; levels: one per image; refine: steps of ``Refiner.refine``, whose
+                 latents are taken where they lower R + lambda D.
         Returns: B Symbols.
         """
         _, height, width, _ = images.shape
         tall, wide = padded_size(height, width)
         pad = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         y, z = self._run("analyse", np.pad(images, pad, "edge"), levels)
+        plain = self._rounded(y, z, levels)
+        if not refine:
+            return plain
+        phi = np.stack([self.phi(level) for level in levels])
+        aims = np.array([self.config.lagrangian(level / LEVELS) for level in levels])
+        better = self._rounded(*self.refiner.refine(images, y, z, phi, aims, refine), levels)
+
+        def cost(symbols: Symbols, image: np.ndarray, aim: float) -> float:
+            error = self.synthesise(symbols, height, width) - image.astype(np.float64)
+            return symbols.bits / (height * width) + aim * float(np.mean(error**2))
+
+        pairs = zip(plain, better, images, aims, strict=True)
+        return [b if cost(b, x, aim) < cost(a, x, aim) else a for a, b, x, aim in pairs]
+
+    def _rounded(self, y: np.ndarray, z: np.ndarray, levels: Sequence[int]) -> list[Symbols]:
+        """Latents of ``NtcNet.analyse`` to integers."""
         limit = ESCAPE_LIMIT - 1
         z_hat = np.clip(np.rint(z), -limit, limit)
-        result: list[Symbols | None] = [None] * len(images)
+        result: list[Symbols | None] = [None] * len(levels)
         for level in sorted(set(levels)):
             rows = [b for b, other in enumerate(levels) if other == level]
             s, mu, index = self._quantise(y[rows], z_hat[rows], level)

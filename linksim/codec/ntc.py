@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 1 << 22  # of a picture that a header may announce
 CLOSE_ENOUGH = 0.985  # of the budget: where the search for the level stops
+MOST_REFINED = 1000
+MORE_REFINED = 1  # levels by which refined pictures lie above plain ones of the same bits
 CURVE_STEP = 16  # levels between the points of the curve that ``distortion`` interpolates
 
 
@@ -52,10 +54,18 @@ def read_varint(data: bytes, start: int) -> tuple[int, int]:
 class Ntc:
     """Nonlinear transform coding with a mean-scale hyperprior, all rates from one network.
 
-    Args: weights: name of shipped weights, or path of an exported .npz (its card beside it).
+    Args:
+      weights: name of shipped weights, or path of an exported .npz (its card beside it).
+      refine:  steps of gradient descent by which the encoder looks for latents that cost less and show more
+               (``linksim.codec.ntc_refine``); 0: as the network has them. The decoder need not know.
     """
 
     weights: str = "ntc"
+    refine: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.refine <= MOST_REFINED:
+            raise ValueError(f"refine must be 0..{MOST_REFINED} steps, got {self.refine}")
 
     @property
     def _engine(self) -> Engine:
@@ -69,7 +79,7 @@ class Ntc:
 
     def encode(self, images: np.ndarray, budget_bits: np.ndarray) -> Packets:
         """See Codec.encode. The level is searched for that fills the budget best; rates rise with it."""
-        chosen = _search(self._engine, images, np.asarray(budget_bits))
+        chosen = _search(self._engine, images, np.asarray(budget_bits), self.refine)
         return Packets(tuple(() if packet is None else (packet,) for packet in chosen))
 
     def quality_levels(self) -> tuple[int, ...]:
@@ -81,7 +91,7 @@ class Ntc:
     def encode_at(self, images: np.ndarray, level: int) -> Packets:
         """See Levelled.encode_at."""
         height, width = images.shape[1:3]
-        coded = self._engine.analyse(images, [level] * len(images))
+        coded = self._engine.analyse(images, [level] * len(images), self.refine)
         return Packets(tuple((pack(self._engine, s, height, width),) for s in coded))
 
     def decode(self, delivered: Delivered) -> Decoded:
@@ -96,7 +106,7 @@ class Ntc:
         return Decoded(tuple(pictures), tuple(status))
 
     def distortion(self, images: np.ndarray, budget_bits: np.ndarray) -> np.ndarray:
-        """See Codec.distortion. Interpolated between every sixteenth level (log MSE against log bits)."""
+        """See Codec.distortion. Interpolated between every sixteenth level (log MSE against log bits), not refined."""
         rows = []
         for image in images:
             bits, mse = _curve(self.weights, image.shape, image.tobytes())
@@ -148,19 +158,30 @@ def estimate(symbols: Symbols, height: int, width: int) -> float:
     return symbols.bits + 8 * (1 + len(_header(symbols.level, height, width)))
 
 
-def _search(engine: Engine, images: np.ndarray, budget: np.ndarray) -> list[Packet | None]:
-    """The best packet within each budget; images that are still searching share each pass of the network."""
+def _search(
+    engine: Engine, images: np.ndarray, budget: np.ndarray, refine: int
+) -> list[Packet | None]:
+    """The best packet within each budget; images that are still searching share each pass of the network.
+
+    Refined pictures, each pass of which is long, begin where plain ones end.
+    """
     from linksim.codec.engine import LEVELS
 
     count, height, width, _ = images.shape
     low = np.full(count, -1)  # highest level known to fit
     high = np.full(count, LEVELS + 1)  # lowest level known not to fit
     known: list[dict[int, float]] = [{} for _ in range(count)]
+    first = [LEVELS // 2] * count
+    if refine:
+        plain = _search(engine, images, budget, 0)
+        first = [0 if p is None else min(p.data[1] + MORE_REFINED, LEVELS) for p in plain]
     best: list[Packet | None] = [None] * count
     active = [b for b in range(count) if budget[b] >= 8 * (len(_header(0, height, width)) + 2)]
     while active:
-        levels = [_guess(known[b], int(low[b]), int(high[b]), float(budget[b])) for b in active]
-        for b, symbols in zip(active, engine.analyse(images[active], levels), strict=True):
+        levels = [
+            _guess(known[b], first[b], int(low[b]), int(high[b]), float(budget[b])) for b in active
+        ]
+        for b, symbols in zip(active, engine.analyse(images[active], levels, refine), strict=True):
             level, bits = symbols.level, estimate(symbols, height, width)
             known[b][level] = bits
             packet = pack(engine, symbols, height, width) if bits <= budget[b] else None
@@ -174,12 +195,10 @@ def _search(engine: Engine, images: np.ndarray, budget: np.ndarray) -> list[Pack
     return best
 
 
-def _guess(known: dict[int, float], low: int, high: int, budget: float) -> int:
+def _guess(known: dict[int, float], first: int, low: int, high: int, budget: float) -> int:
     """The next level to try, strictly between low and high: where log bits, linear in the level, meet the budget."""
-    from linksim.codec.engine import LEVELS
-
     if not known:
-        return LEVELS // 2
+        return first
     points = sorted(known)
     if len(points) == 1:
         guess = points[0] + 36.0 * np.log(budget / known[points[0]])  # typical slope of the curve

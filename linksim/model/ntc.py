@@ -265,10 +265,11 @@ class NtcNet(keras.Model):
         y = self.g_a(x / 255.0 - 0.5, phi)
         return y, self.h_a(y, phi) * ops.exp(self.gain_z(phi))
 
-    def quantise(self, u, z_hat, phi):
+    def quantise(self, u, z_hat, phi, rounding=None, noise=None):
         """Slice by slice: rounded residuals and what they were rounded around.
 
-        Args:    u [B,h,w,latent], in quantisation steps; z_hat; phi [B,K].
+        Args:    u [B,h,w,latent], in quantisation steps; z_hat; phi [B,K]; rounding: of u - mu with a slice's noise
+                 (shaped like u) in place of ``straight_through``.
         Returns: residual (integers, with the gradient of u - mu), mu, sigma, each like u.
         """
         mean, raw, features = self.h_s(z_hat * ops.exp(self.ungain_z(phi)), phi)
@@ -282,13 +283,30 @@ class NtcNet(keras.Model):
                 m, r = m + more[0], r + more[1]
             means.append(m * g)
             sigmas.append(SCALE_MIN + ops.exp(ops.minimum(r, RAW_MAX)) * g)
-            residuals.append(straight_through(u[..., start:end] - means[-1]))
+            residual = u[..., start:end] - means[-1]
+            residuals.append(
+                rounding(residual, noise[..., start:end])
+                if rounding
+                else straight_through(residual)
+            )
             past.append((residuals[-1] + means[-1]) / g)
         return tuple(ops.concatenate(parts, -1) for parts in (residuals, means, sigmas))
 
     def synthesise(self, u_hat, phi):
         """u_hat -> x_hat [B,H,W,3] on the 0..255 scale, not clipped."""
         return (self.g_s(u_hat * ops.exp(self.ungain(phi)), phi) + 0.5) * 255.0
+
+    def drawn(self, u, z, phi, rounding, noise_u, noise_z):
+        """What latents cost and show under another rounding, for encoders that search (``linksim.codec.ntc_refine``).
+
+        Args:    u, z before rounding, in quantisation steps; phi [B,K]; rounding: (value, noise) -> value.
+        Returns: bits [B]; x_hat like ``synthesise``.
+        """
+        z_hat = rounding(z, noise_z)
+        residual, mu, sigma = self.quantise(u, z_hat, phi, rounding, noise_u)
+        bits = ops.sum(gaussian_bits(residual, sigma), (1, 2, 3))
+        bits = bits + ops.sum(self.prior(z_hat, phi), (1, 2, 3))
+        return bits, self.synthesise(residual + mu, phi)
 
     def call(self, x, quality, noise_u=None, noise_z=None):
         """Forward pass: training with noise (uniform in -0.5..0.5, shaped like u and z), real rounding without.

@@ -130,19 +130,16 @@ def rate_pays(table: pd.DataFrame) -> Iterator[Claim]:
 
 
 def ntc_rd(table: pd.DataFrame) -> Iterator[Claim]:
-    """NTC's curve at or above VVC's below 0.5 bits per pixel, at the rates that were sent."""
+    """NTC's curves at or above VVC's below 0.5 bits per pixel, at the rates that were sent."""
     import numpy as np
 
-    curves = {
-        name: table[(table["metric"] == "psnr") & (table["system"] == name)].sort_values("bpp")
-        for name in ("ntc", "vvc")
-    }
-    for _, row in curves["ntc"].iterrows():
-        vvc = curves["vvc"]
+    rows = table[table["metric"] == "psnr"].sort_values("bpp")
+    vvc = rows[rows["system"] == "vvc"]
+    for _, row in rows[rows["system"] != "vvc"].sort_values(["system", "bpp"]).iterrows():
         theirs = float(
             np.interp(np.log(row["bpp"]), np.log(vvc["bpp"].to_numpy(float)), vvc["value"])
         )
-        text = f"{row['bpp']:.3f} bpp: NTC {row['value']:.2f} dB, VVC there {theirs:.2f} dB"
+        text = f"{row['bpp']:.3f} bpp: {row['system']} {row['value']:.2f} dB, VVC there {theirs:.2f} dB"
         yield None if row["bpp"] >= 0.5 else bool(row["value"] >= theirs), text
 
 

@@ -73,6 +73,45 @@ def test_any_size_travels(codec, size):
     assert [i.shape for i in decoded.images] == [images.shape[1:]] * 2
 
 
+def test_refined_latents_are_better_and_any_decoder_shows_them():
+    images = pictures(3, 64, 64)
+    machine = engine("ntc")
+    costs = {}
+    for steps in (0, 40):
+        found = machine.analyse(images, [30, 60, 90], steps)
+        error = [
+            np.mean(np.square(machine.synthesise(s, 64, 64) - i.astype(float)))
+            for s, i in zip(found, images, strict=True)
+        ]
+        weight = [machine.config.lagrangian(s.level / LEVELS) for s in found]
+        bits = np.array([s.bits for s in found]) / 64**2
+        costs[steps] = bits + np.multiply(weight, error)
+    assert (costs[40] <= costs[0]).all() and costs[40].sum() < 0.98 * costs[0].sum()
+
+    refined = Ntc("ntc", refine=10)
+    budget = np.full(3, 6000)
+    packets = refined.encode(images, budget)
+    assert (packets.num_bits() <= budget).all()
+    assert packets.of[1] == refined.encode(images[1:2], budget[:1]).of[0]
+    assert packets.of != Ntc("ntc").encode(images, budget).of
+    here, there = (c.decode(delivered(packets)) for c in (refined, Ntc("ntc")))
+    assert here.status == (Status.OK,) * 3
+    assert all(np.array_equal(a, b) for a, b in zip(here.images, there.images, strict=True))
+
+
+@pytest.mark.parametrize("size", [(37, 101), (1, 1)])
+def test_what_is_padded_has_no_say_in_refinement(size):
+    images = pictures(1, *size)
+    packets = Ntc("ntc", refine=3).encode(images, np.full(1, 60_000))
+    assert Ntc("ntc").decode(delivered(packets)).images[0].shape == images.shape[1:]
+
+
+@pytest.mark.parametrize("steps", [-1, 1001])
+def test_refine_is_a_number_of_steps(steps):
+    with pytest.raises(ValueError, match=r"refine must be 0\.\.1000 steps, got"):
+        Ntc(refine=steps)
+
+
 def test_too_small_a_budget_is_an_outage(codec):
     images = pictures(2, 128, 128)
     least = codec.min_bits(128, 128)
