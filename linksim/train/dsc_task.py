@@ -24,7 +24,8 @@ SHARES = {"separate": 0.3, "distributed": 0.45, "joint": 0.25}  # of the images 
 DECODER_SHARES = {"separate": 0.25, "distributed": 0.5, "joint": 0.25}
 SIDE_ONLY = 0.08  # share of images with side information that arrive without a single index
 LOSSES = 0.15  # share of images that lose bands
-WHOLE_STAGES = 0.5  # share of images whose last stage is complete
+ALL_STAGES = 0.3  # share of images of which everything arrives
+WHOLE_STAGES = 0.5  # share of the others whose last stage is complete
 BETA = 0.25  # of the commitment
 PRIOR_IMAGES = 2  # of a batch that the prior learns from beside the VQ-VAE
 PRIOR_WEIGHT = 0.02  # of its bits an index in that loss; it shares no weights with the rest
@@ -116,7 +117,9 @@ class DscTask(Task):
         self, cfg: DscConfig, mode: str, shape: tuple[int, int], rng: np.random.Generator
     ) -> np.ndarray:
         level = rng.uniform(0.3, cfg.stages)
-        if rng.random() < WHOLE_STAGES:
+        if rng.random() < ALL_STAGES:
+            level = float(cfg.stages)
+        elif rng.random() < WHOLE_STAGES:
             level = float(np.ceil(level))
         if mode != "separate" and rng.random() < SIDE_ONLY:
             level = 0.0
