@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from linksim.errors import ScenarioError
 from linksim.model.dsc import MODES, SEES, STRIDE, DscConfig, DscNet, mask_of
 from linksim.train.codebooks import perplexity, start_quantiser
 from linksim.train.dsc_golden import differences, golden
@@ -68,17 +70,38 @@ def _lose_bands(arrived: list[np.ndarray], rng: np.random.Generator) -> list[np.
 
 @dataclass(frozen=True)
 class DscTask(Task):
-    """ln MSE in all modes at all rates; ``options`` are those of DscConfig."""
+    """ln MSE in all modes at all rates.
+
+    ``options`` are those of DscConfig, and ``shares``: mode -> share of a batch's images (modes left out have none), so
+    that a mode can be trained alone.
+    """
 
     figure_axes: ClassVar = ("bpp", "psnr")
-    shares: ClassVar = SHARES
+    default_shares: ClassVar = SHARES
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Share of a batch's images of each mode. Raises ScenarioError: another mode, or nothing to share."""
+        given = self.config.options.get("shares", self.default_shares)
+        numbers = isinstance(given, Mapping) and all(
+            isinstance(v, int | float) and v >= 0 for v in given.values()
+        )
+        if not numbers or set(given) - set(MODES) or not sum(given.values()):
+            raise ScenarioError(
+                f"must map modes of {list(MODES)} to shares >= 0, one above, got {given!r}",
+                key="options.shares",
+            )
+        total = sum(given.values())
+        return {mode: given.get(mode, 0.0) / total for mode in MODES}
 
     def network(self) -> DscNet:
         """A fresh network; its variables are drawn from the run's seed."""
         import keras
 
         keras.utils.set_random_seed(self.seed.child("weights").integer())
-        return DscNet(DscConfig(**self.config.options))
+        options = {k: v for k, v in self.config.options.items() if k != "shares"}
+        self.shares  # noqa: B018, a mistake in them shows now
+        return DscNet(DscConfig(**options))
 
     def begin(self, net: DscNet, loaded: frozenset[str]) -> None:
         """Principal axes of patches and k-means codebooks; the prior begins at how often each code is used."""
@@ -184,7 +207,7 @@ class DscTask(Task):
 class DscDecoderTask(DscTask):
     """g_s alone: what is sent stays as it is in every mode. The recipe freezes g_a, si, q and prior."""
 
-    shares: ClassVar = DECODER_SHARES
+    default_shares: ClassVar = DECODER_SHARES
 
     def loss(self, net: DscNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Mean over images of ln MSE."""

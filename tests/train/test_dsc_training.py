@@ -9,7 +9,7 @@ from dsc_small import options, pictures
 from PIL import Image
 
 from linksim.codec.dsc import Dsc
-from linksim.errors import ImageError
+from linksim.errors import ImageError, ScenarioError
 from linksim.seeds import Seed
 from linksim.train.codebooks import k_means, nearest, perplexity
 from linksim.train.config import DataSource, load_config
@@ -102,6 +102,31 @@ def test_k_means_finds_separate_clusters():
     codes = k_means(vectors, 12, rng)
     assert np.sort(nearest(centres, codes)[1]).max() < 0.1
     assert perplexity(np.array([4, 4, 4, 0])) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "seen"),
+    [
+        ({"separate": 1}, {(0, 0)}),
+        ({"distributed": 2, "joint": 2}, {(0, 1), (1, 1)}),
+        (None, {(0, 0), (0, 1), (1, 1)}),
+    ],
+)
+def test_modes_have_their_shares_of_a_batch(data, tmp_path, shares, seen):
+    more = {} if shares is None else {"shares": shares}
+    path = recipe(data, tmp_path / "run", batch=12, options=options(**more))
+    run = prepare(load_config(path), path.parent)
+    sees = [tuple(row) for step in range(3) for row in run.task.batch(step, run.net)["sees"]]
+    assert set(sees) == seen
+    if shares and len(shares) == 2:
+        assert sees.count((0, 1)) == sees.count((1, 1))
+
+
+@pytest.mark.parametrize("shares", [{"alone": 1}, {"joint": -1}, {"joint": 0}, 3, {"joint": "x"}])
+def test_bad_shares_are_refused(data, tmp_path, shares):
+    path = recipe(data, tmp_path / "run", options=options(shares=shares))
+    with pytest.raises(ScenarioError, match=r"options\.shares.*must map modes"):
+        prepare(load_config(path), path.parent)
 
 
 def test_a_run_moves_codebooks_and_weights_and_exports_a_codec(data, tmp_path):
