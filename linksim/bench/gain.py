@@ -1,6 +1,7 @@
 """``python -m linksim.bench.gain RUN [--metric psnr] [--system A] [--against B]``: one system's gain over another.
 
-The mean of A - B over the same images and realisations at every budget, with its paired bootstrap interval.
+The mean of A - B over the same images and realisations at every budget, with its paired bootstrap interval, and what
+either used of the budget: a system with nothing more to send uses less.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from linksim.bench.answer import answer
 
+RATES = ("bpp", "cbr")
 AXES = ("bpp_target", "cbr_target", "es_n0_db", "erasure_rate", "channel", "erasure")
 
 
@@ -54,7 +56,7 @@ def gains(folder: Path, metric: str, system: str, against: str) -> list[dict[str
     from linksim.metric.interval import paired_difference
 
     column = f"metric_{metric}"
-    axes, sides = frames(folder, (system, against), (column,))
+    axes, sides = frames(folder, (system, against), (column, *RATES))
     keys = [*axes, "image", "realisation"]
     both = sides[0].merge(sides[1], on=keys, suffixes=("_a", "_b"))
     rows = []
@@ -75,9 +77,20 @@ def gains(folder: Path, metric: str, system: str, against: str) -> list[dict[str
                 "gain": found.value,
                 "low": found.low,
                 "high": found.high,
+                **_used(part),
             }
         )
     return rows
+
+
+def _used(part: Any) -> dict[str, float]:
+    """Mean bpp or cbr of both systems, whichever the link has."""
+    return {
+        f"{rate}{name}": float(part[f"{rate}_{side}"].mean())
+        for rate in RATES
+        for side, name in (("a", ""), ("b", "_against"))
+        if part[f"{rate}_{side}"].notna().any()
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:

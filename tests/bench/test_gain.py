@@ -24,6 +24,7 @@ def test_gain_is_the_mean_of_paired_differences(run):
         assert row["low"] < row["gain"] < row["high"]
         assert row["high"] - row["low"] < 1.0, "pairing takes the images' own spread out"
         assert abs(row["gain"] - 5.0) < 0.5
+        assert 0 < row["cbr"] <= row["cbr_target"] and 0 < row["cbr_against"] <= row["cbr_target"]
     back = gains(run, "psnr", "jpeg", "vvc")
     assert back[0]["gain"] == pytest.approx(-rows[0]["gain"])
 
