@@ -1,7 +1,8 @@
 """``python -m linksim.bench.gain RUN [--metric psnr] [--system A] [--against B]``: one system's gain over another.
 
 The mean of A - B over the same images and realisations at every budget, with its paired bootstrap interval, and what
-either used of the budget: a system with nothing more to send uses less.
+either used of the budget: a system with nothing more to send uses less. ``--equal-rate`` compares at the rate that A
+used instead: B is interpolated, frame by frame, between its own budgets.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from linksim.bench.answer import answer
 
 RATES = ("bpp", "cbr")
+TARGETS = ("bpp_target", "cbr_target")
 AXES = ("bpp_target", "cbr_target", "es_n0_db", "erasure_rate", "channel", "erasure")
 
 
@@ -46,8 +48,13 @@ def frames(folder: Path, systems: Sequence[str], columns: Sequence[str]) -> tupl
     return axes, found
 
 
-def gains(folder: Path, metric: str, system: str, against: str) -> list[dict[str, Any]]:
+def gains(
+    folder: Path, metric: str, system: str, against: str, equal_rate: bool = False
+) -> list[dict[str, Any]]:
     """A row for every combination of the axes that both systems have.
+
+    Args: equal_rate: ``against`` is interpolated to the rate that ``system`` used; beyond its own rates it stays what
+          it is at the nearest.
 
     Raises: LinksimError: no run; ValueError: no such system or metric in it.
     """
@@ -59,6 +66,8 @@ def gains(folder: Path, metric: str, system: str, against: str) -> list[dict[str
     axes, sides = frames(folder, (system, against), (column, *RATES))
     keys = [*axes, "image", "realisation"]
     both = sides[0].merge(sides[1], on=keys, suffixes=("_a", "_b"))
+    if equal_rate:
+        _interpolate(both, sides[1], keys, column)
     rows = []
     for values, part in both.groupby(axes, dropna=False):
         found = paired_difference(
@@ -83,6 +92,25 @@ def gains(folder: Path, metric: str, system: str, against: str) -> list[dict[str
     return rows
 
 
+def _interpolate(both: Any, against: Any, keys: Sequence[str], column: str) -> None:
+    """Put ``against`` at the rates of the other system. In place; pictures without a rate or a value stay."""
+    import numpy as np
+
+    own = [key for key in keys if key not in TARGETS]
+    rate = next(r for r in RATES if both[f"{r}_a"].notna().any())
+    curves = {
+        name: part.dropna(subset=[rate, column]).sort_values(rate)
+        for name, part in against.groupby(own, dropna=False)
+    }
+    for row in both.index[both[f"{rate}_a"].notna()]:
+        curve = curves[tuple(both.loc[row, own])]
+        if len(curve):
+            wanted = both.loc[row, f"{rate}_a"]
+            value = np.interp(wanted, curve[rate], curve[column])
+            used = float(np.clip(wanted, curve[rate].min(), curve[rate].max()))
+            both.loc[row, [f"{column}_b", f"{rate}_b"]] = value, used
+
+
 def _used(part: Any) -> dict[str, float]:
     """Mean bpp or cbr of both systems, whichever the link has."""
     return {
@@ -100,9 +128,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--metric", default="psnr")
     parser.add_argument("--system", default="Distributed")
     parser.add_argument("--against", default="Separate")
+    parser.add_argument("--equal-rate", action="store_true", help="at the rate that A used")
     given = parser.parse_args(arguments)
     return answer(
-        lambda: gains(given.run, given.metric, given.system, given.against), ValueError, KeyError
+        lambda: gains(given.run, given.metric, given.system, given.against, given.equal_rate),
+        ValueError,
+        KeyError,
     )
 
 
