@@ -10,7 +10,7 @@ import numpy as np
 TRANSFORMS = {"width4": 8, "width8": 8, "width16": 16, "hidden4": 8, "hidden8": 8, "hidden16": 8}
 TRANSFORMS |= {"blocks8": 1, "latent": 48, "hyper": 16, "hyper_out": 16, "side": 8, "context": 8}
 TRANSFORMS |= {"slices": [8, 40]}
-PRIOR = {"dim": 24, "heads": 3, "layers": 2, "hidden": 32, "rows": 8, "columns": 8}
+PRIOR = {"dim": 24, "heads": 3, "layers": 2, "hidden": 32, "rows": 8, "columns": 8, "tags": 3}
 SMALL = {"dim": 12, "stages": 4, "codes": 32, "transforms": TRANSFORMS, "prior": PRIOR}
 
 
@@ -24,8 +24,15 @@ def arrays(seed: int = 0) -> dict[str, np.ndarray]:
     from linksim.model.token_net import TokenConfig, TokenNet
 
     rng = np.random.default_rng(seed)
+    tags = np.random.default_rng((seed, 1))
     found = {}
     for name, value in sorted(gather(TokenNet(TokenConfig(**SMALL))).items()):
+        if name == "prior/tag":
+            found[name] = tags.normal(0, 0.1, value.shape).astype(np.float16)
+            continue
+        whole = value.shape
+        if ".head" in name or (".token" in name and name.endswith("/kernel")):
+            value = _without_tags(value, name)  # so that tags do not change the other weights
         fan_in = max(value.size // max(value.shape[-1], 1), 1) if value.ndim > 1 else 1
         spread = rng.normal(0, 1.0 / np.sqrt(fan_in), value.shape)
         if name.endswith("/gain"):
@@ -42,8 +49,17 @@ def arrays(seed: int = 0) -> dict[str, np.ndarray]:
             spread = 2.0 * spread if value.ndim > 1 else 0.3 * spread
         elif value.ndim == 1 or not name.startswith("prior"):
             spread = 0.2 * spread
+        if whole != spread.shape:
+            wide = tags.normal(0, 0.2, whole)
+            wide[tuple(slice(n) for n in spread.shape)] = spread
+            spread = wide
         found[name] = spread.astype(np.float16)
     return {name: value.astype(np.float32) for name, value in found.items()}
+
+
+def _without_tags(value: np.ndarray, name: str) -> np.ndarray:
+    """The part of a head or of a token's map that meets the codes themselves."""
+    return value[: SMALL["dim"]] if ".token" in name else value[..., : SMALL["dim"]]
 
 
 def write(folder: Path, name: str = "tokens", seed: int = 0) -> str:

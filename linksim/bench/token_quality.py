@@ -25,12 +25,12 @@ from linksim.link.system import GREY
 from linksim.link.token_quality import METRICS
 from linksim.seeds import FrameSeeds
 
-STAGES = (1, 2, 3, 4, 6, 8)
+STAGES = (1, 2, 3, 4, 6, 8, 10, 12)  # those that the weights have
 DESCRIPTIONS = (1, 2, 3, 5, 10)
 PACKETS = 10
 GONE = (0, 1, 2, 3, 5, 7, 9)  # of ten packets
-BASES = (1, 2, 3)  # stages of a base layer
-TYPICAL = 6  # stages at which the sizes of packets are taken
+BASES = (1, 2, 3, 5)  # stages of a base layer
+TYPICAL = 0.75  # share of the stages at which the sizes of packets are taken
 
 
 @dataclass(frozen=True)
@@ -91,31 +91,34 @@ class Pictures:
 def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
     """Args: images [B, H, W, 3] uint8. Returns: what ``TokenQuality.of`` takes, and sizes of packets."""
     pictures = Pictures(codec, images)
+    stages = [s for s in STAGES if s <= codec.stages]
+    bases = [b for b in BASES if b < stages[-1]]
     positions = pictures.grid[0] * pictures.grid[1]
-    costs = {(d, depth): pictures.costs(depth, d) for d in DESCRIPTIONS for depth in STAGES}
+    typical_depth = max(s for s in stages if s <= TYPICAL * stages[-1] or s == stages[0])
+    costs = {(d, depth): pictures.costs(depth, d) for d in DESCRIPTIONS for depth in stages}
     tables = []
-    for kept in (0, *BASES):
-        tables.append(np.array([pictures.after_losses(depth, kept) for depth in STAGES]))
+    for kept in (0, *bases):
+        tables.append(np.array([pictures.after_losses(depth, kept) for depth in stages]))
         print(f"positions that keep {kept} stages", file=sys.stderr)
 
     def each(value: Callable[[np.ndarray], float], digits: int) -> list[list[float]]:
-        return [[round(value(costs[d, s]), digits) for s in STAGES] for d in DESCRIPTIONS]
+        return [[round(value(costs[d, s]), digits) for s in stages] for d in DESCRIPTIONS]
 
-    layered = {(b, s): pictures.costs(s, 1, b).mean(0) for b in BASES for s in STAGES if s > b}
-    typical = {d: costs[d, TYPICAL] for d in DESCRIPTIONS}
+    layered = {(b, s): pictures.costs(s, 1, b).mean(0) for b in bases for s in stages if s > b}
+    typical = {d: costs[d, typical_depth] for d in DESCRIPTIONS}
     return {
-        "stages": STAGES,
+        "stages": stages,
         "descriptions": DESCRIPTIONS,
         "bits": each(lambda cost: float(cost.sum(1).mean()) / positions, 3),
         "longest": each(lambda cost: float((cost.max(1) / cost.mean(1)).mean()), 4),
         "sizes": {str(d): (c.mean(0) / c.mean()).round(3).tolist() for d, c in typical.items()},
         "lost": [gone / PACKETS for gone in GONE],
         **{name: tables[0][..., i].tolist() for i, name in enumerate(METRICS)},
-        "bases": BASES,
-        "base_bits": [round(layered[b, STAGES[-1]][-1] / positions, 3) for b in BASES],
+        "bases": bases,
+        "base_bits": [round(layered[b, stages[-1]][-1] / positions, 3) for b in bases],
         "above_bits": [
-            [round(layered[b, s][:-1].sum() / positions, 3) if s > b else 0.0 for s in STAGES]
-            for b in BASES
+            [round(layered[b, s][:-1].sum() / positions, 3) if s > b else 0.0 for s in stages]
+            for b in bases
         ],
         "above": {
             name: [table[..., i].tolist() for table in tables[1:]] for i, name in enumerate(METRICS)

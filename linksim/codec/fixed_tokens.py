@@ -58,16 +58,20 @@ class FixedTokens:
                 f"a code has the entry {most * 2.0**-BOOK_FRACTION:.1f}, exact arithmetic reaches to "
                 f"{BOOK_LIMIT * 2.0**-BOOK_FRACTION:.0f}"
             )
+        self._tagged = self.books
+        if cfg.tags:
+            tags = np.clip(to_fixed(arrays["prior/tag"], BOOK_FRACTION), -BOOK_LIMIT, BOOK_LIMIT)
+            self._tagged = [np.concatenate(pair, 1) for pair in zip(self.books, tags, strict=True)]
         self._tokens = np.stack(
             [
                 linear(
-                    book,
+                    self._tagged[s],
                     w[f".token{s}/kernel"],
                     w[f".token{s}/bias"],
                     WEIGHT_FRACTION + BOOK_FRACTION - FRACTION,
                 )
                 - w["/absent"][s]
-                for s, book in enumerate(self.books)
+                for s in range(self.stages)
             ]
         )
         self._nothing = w["/absent"].sum(0)
@@ -200,7 +204,7 @@ class FixedTokens:
         u = clip(u)
         u = clip(u + w.layer(leaky(u), ".depth_mid"))
         out = w.layer(leaky(w.norm(u, ".depth_norm")), f".head{stage}")
-        logits = linear(out, self.books[stage].T, w["/bias"][stage], BOOK_FRACTION)
+        logits = linear(out, self._tagged[stage].T, w["/bias"][stage], BOOK_FRACTION)
         return exponential(logits if temperature == 1.0 else np.floor(logits / temperature + 0.5))
 
     def counts(self, state: np.ndarray, prefix: np.ndarray, stage: int) -> np.ndarray:

@@ -7,8 +7,12 @@
 A codebook is state, not a weight: no gradient reaches it. ``updates`` says what it becomes after a step, and the
 training loop stores that (``linksim.train.steppers``).
 
+With a Lagrange multiplier the code is not the nearest but that of the least squared error + lambda * bits, bits being
+those of the code's frequency. A code that is zero (``rest``) then adds nothing where that would not pay.
+
 Source: van den Oord et al. (2017), VQ-VAE, and its appendix A.1 for the moving averages; Lee et al. (2022), residual
-quantisation; Mentzer et al. (2024), finite scalar quantisation.
+quantisation; Chou, Lookabaugh & Gray (1989), entropy-constrained vector quantisation; Mentzer et al. (2024), finite
+scalar quantisation.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from linksim.model.layers import depth_to_space, space_to_depth
@@ -32,11 +37,25 @@ class VectorQuantiser(keras.layers.Layer):
       name: full dotted name.
       size: K, codes.
       dim:  d.
+      band: first coordinate that is quantised and the one after the last; the codes are zero elsewhere. None: all.
+      lagrange: squared error that a bit is worth; 0: the nearest code.
+      rest: the first code is zero.
     """
 
-    def __init__(self, name: str, size: int, dim: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        dim: int,
+        band: tuple[int, int] | None = None,
+        lagrange: float = 0.0,
+        rest: bool = False,
+    ) -> None:
         super().__init__(name=name)
-        self.size = size
+        self.size, self.lagrange, self.rest = size, lagrange, rest
+        self.within = None
+        if band is not None and tuple(band) != (0, dim):
+            self.within = ((np.arange(dim) >= band[0]) & (np.arange(dim) < band[1])).astype("f")
         self.codebook = self.add_weight(
             shape=(size, dim), initializer="random_normal", trainable=False, name="codebook"
         )
@@ -45,11 +64,18 @@ class VectorQuantiser(keras.layers.Layer):
         )
 
     def indices(self, z):
-        """[..., d] -> [...] int32, the nearest code; the lowest index among equals."""
+        """[..., d] -> [...] int32, the nearest (or cheapest) code; the lowest index among equals."""
         distance = ops.sum(ops.square(self.codebook), -1) - 2.0 * ops.matmul(
             z, ops.transpose(self.codebook)
         )
+        if self.lagrange:
+            share = self.usage / ops.sum(self.usage)
+            distance = distance - self.lagrange / float(np.log(2.0)) * ops.log(share + 1e-9)
         return ops.argmin(distance, -1)
+
+    def inside(self, z):
+        """z without what is not quantised."""
+        return z if self.within is None else z * self.within
 
     def lookup(self, index):
         """[...] int -> [..., d]."""
@@ -57,6 +83,7 @@ class VectorQuantiser(keras.layers.Layer):
 
     def call(self, z):
         """z [..., d] -> its code with the gradient of z, and its index."""
+        z = self.inside(z)
         index = self.indices(ops.stop_gradient(z))
         return z + ops.stop_gradient(self.lookup(index) - z), index
 
@@ -67,7 +94,7 @@ class VectorQuantiser(keras.layers.Layer):
                  counted [B], 1 for what the codebook follows, else 0 (without: all).
         Returns: variable path -> new value.
         """
-        flat = ops.stop_gradient(ops.reshape(z, (-1, z.shape[-1])))
+        flat = ops.stop_gradient(ops.reshape(self.inside(z), (-1, z.shape[-1])))
         chosen = ops.one_hot(ops.reshape(index, (-1,)), self.size, dtype="float32")
         if counted is not None:
             ones = ops.ones_like(index, dtype="float32")
@@ -82,6 +109,10 @@ class VectorQuantiser(keras.layers.Layer):
         ) / weight
         mean = ops.sum(usage) / self.size
         dead = usage < RARE * mean
+        if self.rest:
+            first = np.arange(self.size) == 0
+            dead = ops.logical_and(dead, ~first)
+            moved = moved * (~first)[:, None].astype("f")
         fresh = ops.take(flat, ops.mod(revive, ops.shape(flat)[0]), axis=0)
         book = ops.where(ops.expand_dims(dead, -1), fresh, moved)
         return {
@@ -100,12 +131,34 @@ class ResidualQuantiser(keras.layers.Layer):
       dim:     d, of the latent and of every code.
       sizes:   K of each stage.
       strides: 1 or 2 of each stage, against the latent's grid.
+      bands:   coordinates that each stage quantises; empty: all.
+      lagrange: squared error that a bit is worth in each stage; empty: 0. The stages after the first then have a zero
+               code.
     """
 
-    def __init__(self, name: str, dim: int, sizes: Sequence[int], strides: Sequence[int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        dim: int,
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        bands: Sequence[tuple[int, int]] = (),
+        lagrange: Sequence[float] = (),
+    ) -> None:
         super().__init__(name=name)
         self.strides = tuple(strides)
-        self.stages = [VectorQuantiser(f"{name}.stage{i}", k, dim) for i, k in enumerate(sizes)]
+        worth = tuple(lagrange) or (0.0,) * len(sizes)
+        self.stages = [
+            VectorQuantiser(
+                f"{name}.stage{i}",
+                k,
+                dim,
+                bands[i] if bands else None,
+                worth[i],
+                rest=i > 0 and worth[i] > 0,
+            )
+            for i, k in enumerate(sizes)
+        ]
         self.down: list[Any] = []
         self.up: list[Any] = []
         for i, stride in enumerate(self.strides):

@@ -15,6 +15,7 @@ class TokenPriorConfig:
       dim, heads, layers, hidden: of the transformer.
       rows, columns:    buckets of the place in the picture.
       reach_y, reach_x: relative places further off share the bias of these.
+      tags:             learned coordinates of each code beside those of its vector.
     """
 
     dim: int = 192
@@ -25,6 +26,7 @@ class TokenPriorConfig:
     columns: int = 16
     reach_y: int = 7
     reach_x: int = 7
+    tags: int = 0
 
     def __post_init__(self) -> None:
         if self.dim % self.heads:

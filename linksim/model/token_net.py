@@ -49,6 +49,8 @@ class TokenConfig:
       dim:        d, of y and of the codes.
       stages:     S.
       codes:      K, of each stage.
+      bands:      of each stage the first coordinate of y that it quantises and the one after the last; empty: all.
+      lagrange:   of each stage the squared error of y that a bit is worth to the encoder; empty: 0, the nearest code.
       view:       quality that g_a is told, in 0..1.
       transforms: widths of g_a and g_s.
       prior:      of the masked transformer; None: these weights have none.
@@ -57,6 +59,8 @@ class TokenConfig:
     dim: int = 48
     stages: int = 8
     codes: int = 512
+    bands: tuple[tuple[int, int], ...] = ()
+    lagrange: tuple[float, ...] = ()
     view: float = 0.4
     transforms: NtcConfig = field(default_factory=NtcConfig)
     prior: TokenPriorConfig | None = None
@@ -66,6 +70,17 @@ class TokenConfig:
             object.__setattr__(self, "transforms", NtcConfig(**self.transforms))
         if isinstance(self.prior, Mapping):
             object.__setattr__(self, "prior", TokenPriorConfig(**self.prior))
+        object.__setattr__(self, "bands", tuple((int(a), int(b)) for a, b in self.bands))
+        object.__setattr__(self, "lagrange", tuple(float(v) for v in self.lagrange))
+        for name in ("bands", "lagrange"):
+            if len(found := getattr(self, name)) not in (0, self.stages):
+                raise ValueError(
+                    f"{name} must be one for each of {self.stages} stages or none, got {len(found)}"
+                )
+        if any(not 0 <= a < b <= self.dim for a, b in self.bands):
+            raise ValueError(f"bands must lie in 0..{self.dim}, got {self.bands}")
+        if self.lagrange and min(self.lagrange) < 0:
+            raise ValueError(f"lagrange must be >= 0, got {self.lagrange}")
         for name in ("dim", "stages"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -94,7 +109,14 @@ class TokenNet(keras.Model):
         self.down = conv("down", latent, cfg.dim, 1)
         self.up = conv("up", cfg.dim, latent, 1)
         self.lost = conv("lost", cfg.stages, latent, 1, scale=0.0)
-        self.q = ResidualQuantiser("q", cfg.dim, (cfg.codes,) * cfg.stages, (1,) * cfg.stages)
+        self.q = ResidualQuantiser(
+            "q",
+            cfg.dim,
+            (cfg.codes,) * cfg.stages,
+            (1,) * cfg.stages,
+            cfg.bands,
+            cfg.lagrange,
+        )
         self.prior = TokenPrior(cfg.prior, cfg.stages, cfg.codes, cfg.dim) if cfg.prior else None
         self.built = True
 

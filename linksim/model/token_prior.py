@@ -129,7 +129,11 @@ class TokenPrior(keras.layers.Layer):
         self.stage = table("stage", stages)
         self.row = table("row", cfg.rows, loud)
         self.column = table("column", cfg.columns, loud)
-        self.token = [Linear(f"{name}.token{s}", code, cfg.dim) for s in range(stages)]
+        wide = code + cfg.tags
+        if cfg.tags:
+            shape = (stages, codes, cfg.tags)
+            self.tag = self.add_weight(shape=shape, initializer="zeros", name="tag")
+        self.token = [Linear(f"{name}.token{s}", wide, cfg.dim) for s in range(stages)]
         self.blocks = [TwoStream(f"{name}.block{i}", cfg, i) for i in range(cfg.layers)]
         self.norm = Norm(f"{name}.norm", cfg.dim)
         self.estimate = Linear(f"{name}.estimate", cfg.dim, code)
@@ -137,9 +141,13 @@ class TokenPrior(keras.layers.Layer):
         self.depth_v = Linear(f"{name}.depth_v", cfg.dim, cfg.dim)
         self.depth_mid = Linear(f"{name}.depth_mid", cfg.dim, cfg.dim)
         self.depth_norm = Norm(f"{name}.depth_norm", cfg.dim)
-        self.head = [Linear(f"{name}.head{s}", cfg.dim, code, scale=0.1) for s in range(stages)]
+        self.head = [Linear(f"{name}.head{s}", cfg.dim, wide, scale=0.1) for s in range(stages)]
         self.bias = self.add_weight(shape=(stages, codes), initializer="zeros", name="bias")
         self.built = True
+
+    def tagged(self, book, stage: int):
+        """A codebook with its tags, [K, code + tags]."""
+        return ops.concatenate([book, self.tag[stage]], -1) if self.cfg.tags else book
 
     def pieces(self, index, books: Sequence[Any]):
         """What each token adds to its position's vector; nothing known: ``absent``.
@@ -149,7 +157,7 @@ class TokenPrior(keras.layers.Layer):
         """
         found = []
         for s, (book, layer) in enumerate(zip(books, self.token, strict=True)):
-            vector = ops.take(layer(book), ops.maximum(index[..., s], 0), axis=0)
+            vector = ops.take(layer(self.tagged(book, s)), ops.maximum(index[..., s], 0), axis=0)
             found.append(ops.where(index[..., s : s + 1] >= 0, vector, self.absent[s]))
         return found
 
@@ -192,7 +200,7 @@ class TokenPrior(keras.layers.Layer):
         u = self.depth_h(state) + self.depth_v(prefix) + self.stage[stage]
         u = u + self.depth_mid(leaky(u))
         out = self.head[stage](leaky(self.depth_norm(u)))
-        return ops.matmul(out, ops.transpose(book)) + self.bias[stage]
+        return ops.matmul(out, ops.transpose(self.tagged(book, stage))) + self.bias[stage]
 
     def start(self, books: Sequence[np.ndarray], usage: Sequence[np.ndarray], rng: Any) -> None:
         """Begin at the order-0 statistics, and with vectors that hold y_hat. In place.
@@ -219,7 +227,24 @@ class TokenPrior(keras.layers.Layer):
         for s, book in enumerate(books):
             loud = float(np.sqrt(np.mean(np.square(book)))) + 1e-6
             own = rng.normal(0, 0.5 / (loud * np.sqrt(size)), (size, self.cfg.dim - half))
-            self.token[s].kernel.assign(np.concatenate([common, own], 1).astype(np.float32))
+            used = np.abs(book).max(0) > 0
+            kernel = np.concatenate([common, own], 1) * used[:, None]
+            tags = np.zeros((self.cfg.tags, self.cfg.dim))
+            self.token[s].kernel.assign(np.concatenate([kernel, tags]).astype(np.float32))
             head = self.head[s].kernel
-            head.assign(np.asarray(head.numpy() / loud, np.float32))
+            first = head.numpy()
+            first[:, :size] *= used / loud
+            head.assign(first)
+        if self.cfg.tags:
+            self.tag.assign(_first_tags(books, self.cfg.tags, rng))
         self.bias.assign(np.log(np.stack(shares)).astype(np.float32))
+
+
+def _first_tags(books: Sequence[np.ndarray], count: int, rng: Any) -> np.ndarray:
+    """Tags to begin with: whether a code is zero, how long it is, and noise. [S, K, count] float32."""
+    found = rng.normal(0, 0.1, (len(books), len(books[0]), count))
+    for tag, book in zip(found, books, strict=True):
+        length = np.square(book).sum(1)
+        known = np.stack([length == 0, length / (length.mean() + 1e-9)], 1)[:, :count]
+        tag[:, : known.shape[1]] = known
+    return found.astype(np.float32)

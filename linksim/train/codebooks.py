@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from linksim.model.quantiser import ResidualQuantiser
+from linksim.model.quantiser import ResidualQuantiser, VectorQuantiser
 
 ROUNDS = 8  # of Lloyd's algorithm
+FIRST_REST = 0.5  # use of the zero code that a fit with a Lagrange multiplier begins with
 MOST = 40_000  # vectors it sees
 
 
@@ -48,14 +49,50 @@ def start_quantiser(q: ResidualQuantiser, y: np.ndarray, rng: np.random.Generato
             down = _principal(_blocks(residual), residual.shape[-1])
             q.down[s].assign(down)
             q.up[s].assign(down.T)
-        inputs = np.asarray(q.project(residual, s))
+        inputs = np.asarray(quantiser.inside(q.project(residual, s)))
         flat = inputs.reshape(-1, inputs.shape[-1])
         quantiser.codebook.assign(k_means(flat, quantiser.size, rng))
         index, _ = nearest(flat, quantiser.codebook.numpy())
         counts = np.bincount(index, minlength=quantiser.size)
         quantiser.usage.assign((counts / len(y)).astype(np.float32))
+        if quantiser.lagrange:
+            index = _constrained(quantiser, flat, len(y), rng)
         codes = quantiser.codebook.numpy()[index].reshape(inputs.shape)
         residual = residual - np.asarray(q.expand(codes, s))
+
+
+def _constrained(
+    quantiser: VectorQuantiser, vectors: np.ndarray, images: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Go on from k-means with what bits are worth. In place. Returns: index of each vector [N]."""
+    size = quantiser.size
+    if quantiser.rest:
+        usage = np.full(size, (1 - FIRST_REST) / (size - 1))
+        usage[0] = FIRST_REST
+        quantiser.usage.assign((usage * len(vectors) / images).astype(np.float32))
+        quantiser.codebook.assign(quantiser.codebook.numpy() * (np.arange(size) > 0)[:, None])
+    index = np.zeros(len(vectors), int)
+    for left in reversed(range(ROUNDS)):
+        index = np.concatenate(
+            [np.asarray(quantiser.indices(part)) for part in np.array_split(vectors, 32)]
+        )
+        counts = np.bincount(index, minlength=size).astype(np.float64)
+        totals = np.zeros((size, vectors.shape[1]))
+        np.add.at(totals, index, vectors)
+        codes = np.where(
+            counts[:, None] > 0,
+            totals / np.maximum(counts, 1)[:, None],
+            quantiser.codebook.numpy(),
+        )
+        rare = np.flatnonzero(counts < 2)
+        if left:  # start anew from what is there
+            codes[rare] = vectors[rng.choice(len(vectors), len(rare))]
+            counts[rare] = len(vectors) / size / 4
+        if quantiser.rest:
+            codes[0] = 0
+        quantiser.codebook.assign(codes.astype(np.float32))
+        quantiser.usage.assign(((counts + 0.1) / images).astype(np.float32))
+    return index
 
 
 def _blocks(y: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ BASE_ROUNDS = 3  # inside a packet
 MOST_CUTS = 6  # of a random order
 ESTIMATE = 0.5  # weight of the estimate's error beside bits a token
 MODES = ("intra", "two", "layered")  # that validation reports
-LEVELS = (1, 2, 3, 4, 6, 8)  # stages that validation reports
+LEVELS = (1, 2, 3, 4, 6, 8, 10, 12)  # stages that validation reports
 LOST = (0.2, 0.5)  # shares of positions lost in validation
 PIECE = 64  # images encoded at once
 

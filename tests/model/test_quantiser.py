@@ -14,6 +14,7 @@ from linksim.model.quantiser import (  # noqa: E402
     ResidualQuantiser,
     VectorQuantiser,
 )
+from linksim.train.codebooks import start_quantiser  # noqa: E402
 
 
 def test_nearest_code_wins():
@@ -72,6 +73,59 @@ def test_residual_parts_add_up_to_less_and_less_error():
     assert np.allclose(np.asarray(q.expand(q.project(parts[0], 0), 0)), parts[0], atol=1e-4), (
         "the map of a coarse stage and its inverse begin as a projection"
     )
+
+
+def test_codes_weigh_bits_against_error():
+    """Every choice has the least squared error + lambda * bits; with more lambda fewer bits and more error."""
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=(500, 3)).astype(np.float32)
+    book = np.concatenate([np.zeros((1, 3)), rng.normal(size=(15, 3))]).astype(np.float32)
+    usage = np.array([20.0, *np.geomspace(8, 0.1, 15)], np.float32)
+    bits = -np.log2(usage / usage.sum())
+    spent, wrong = [], []
+    for worth in (0.0, 0.1, 0.5, 2.0):
+        q = VectorQuantiser("vq", 16, 3, lagrange=worth, rest=True)
+        q.codebook.assign(book)
+        q.usage.assign(usage)
+        index = np.asarray(q(z)[1])
+        error = ((z[:, None] - book) ** 2).sum(-1)
+        assert np.array_equal(index, (error + worth * bits).argmin(-1))
+        spent.append(bits[index].mean())
+        wrong.append(error[np.arange(500), index].mean())
+    assert spent == sorted(spent, reverse=True) and wrong == sorted(wrong)
+    assert spent[-1] < 0.6 * spent[0]
+
+
+def test_the_zero_code_stays_zero_whatever_uses_it():
+    q = VectorQuantiser("vq", 4, 2, lagrange=0.5, rest=True)
+    q.codebook.assign([[0, 0], [3, 0], [0, 3], [50, 50]])
+    rng = np.random.default_rng(6)
+    for _ in range(600):
+        z = rng.normal(3, 0.5, (64, 2)).astype(np.float32)  # nothing near zero
+        _, index = q(z)
+        new = q.updates(z, index, rng.integers(0, 1 << 30, 4).astype(np.int32))
+        q.codebook.assign(new[q.codebook.path])
+        q.usage.assign(new[q.usage.path])
+    book = q.codebook.numpy()
+    assert not book[0].any() and book[1:].any(1).all()
+    assert q.usage.numpy()[0] < 0.1, "and is not revived by an input"
+
+
+def test_bands_code_their_own_coordinates_alone():
+    rng = np.random.default_rng(7)
+    bands = ((0, 6), (0, 2), (2, 6))
+    q = ResidualQuantiser("rq", 6, (8, 8, 8), (1, 1, 1), bands, (0.3, 0.1, 0.02))
+    assert [s.rest for s in q.stages] == [False, True, True]
+    y = rng.normal(size=(40, 2, 2, 6)).astype(np.float32)
+    start_quantiser(q, y, rng)
+    left = y
+    for s, ((a, b), part) in enumerate(zip(bands, q(y)[0], strict=True)):
+        outside = np.delete(np.asarray(part), np.r_[a:b], -1)
+        assert not outside.any()
+        assert (np.square(left - part).sum() < np.square(left).sum()) or s == 2
+        left = left - np.asarray(part)
+        assert np.asarray(q.stages[s].codebook)[0].any() == (s == 0)
+    assert np.square(left).mean() < 0.6 * np.square(y).mean()
 
 
 @pytest.mark.parametrize("levels", [(8, 5, 5), (3,), (2, 2, 2, 2)])
