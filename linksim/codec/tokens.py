@@ -233,9 +233,8 @@ class TokenCodec:
             _Search(base, int(budget) - overhead * base.packets, largest, sizes)
             for budget in budgets
         ]
-        start = self._bits_a_token()
         for search in searches:
-            search.start(start)
+            search.start(self._bits_of_stages)
         known: dict[Any, np.ndarray] = {}
         for _ in range(MOST_TRIES):
             open_ones = [b for b, search in enumerate(searches) if not search.done]
@@ -250,10 +249,11 @@ class TokenCodec:
             for search in searches
         ]
 
-    def _bits_a_token(self) -> float:
-        """What a token costs on average at order 0: where a search starts."""
+    @cached_property
+    def _bits_of_stages(self) -> np.ndarray:
+        """What a token of each stage costs on average at order 0, [S]: where a search starts."""
         shares = [u / u.sum() for u in self._engine.usage]
-        return float(np.mean([-(p * np.log2(p)).sum() for p in shares]))
+        return np.array([-(p * np.log2(p)).sum() for p in shares])
 
     # ------------------------------------------------------------------------------------------- decoding
 
@@ -358,6 +358,8 @@ def _codes(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:
 class _Search:
     """The most tokens that fit, by secants inside a bracket.
 
+    Stages cost unequally much: secants go along what tokens cost at order 0 (``_worth``), not along their number.
+
     Args: base; budget: bytes of all packets; largest: bytes of one, or None; sizes: see ``TokenCodec.fit``.
     """
 
@@ -370,9 +372,15 @@ class _Search:
         self._points: list[tuple[int, float]] = []
         self._worst = 0.0  # body of the last try, against the largest allowed
 
-    def start(self, bits: float) -> None:
-        """Where to look first. Args: bits: of a token."""
-        self.next = self._inside(int(8 * self.budget / max(bits, 1e-3)))
+    def start(self, bits: np.ndarray) -> None:
+        """Where to look first. Args: bits: of a token of each stage, [S] at order 0."""
+        stages = np.repeat(np.maximum(bits, 1e-3), self.base.filled)
+        self._worth = np.concatenate([[0.0], np.cumsum(stages)])  # of the first so many tokens
+        self.next = self._inside(self._tokens(8.0 * self.budget))
+
+    def _tokens(self, bits: float) -> int:
+        """How many tokens cost so much at order 0."""
+        return int(np.searchsorted(self._worth, bits, side="right")) - 1
 
     def _inside(self, tokens: int) -> int:
         low = self.base.least if self.fits is None else self.fits + 1
@@ -409,10 +417,11 @@ class _Search:
         # half a byte a packet is lost to rounding
         target = 8 * self.budget - 4 * self.base.packets
         tokens, bits = self._points[-1]
+        worth = self._worth[tokens]
         if self._worst > 1.0:
-            return int(tokens / self._worst) - 1
-        slope = bits / tokens
+            return self._tokens(worth / self._worst) - 1
+        slope = bits / worth
         if len(self._points) > 1 and self._points[-2][0] != tokens:
             before, less = self._points[-2]
-            slope = min(max((bits - less) / (tokens - before), 0.5 * slope), 2 * slope)
-        return int(tokens + (target - bits) / max(slope, 1e-3))
+            slope = min(max((bits - less) / (worth - self._worth[before]), 0.5 * slope), 2 * slope)
+        return self._tokens(worth + (target - bits) / max(slope, 1e-3))

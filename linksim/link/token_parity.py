@@ -33,6 +33,7 @@ from linksim.types import ErasureProcess
 
 MOST_LISTED = 12  # packets whose patterns of losses are gone through one by one
 DRAWS = 1 << 12  # patterns beyond
+DEAREST = 1.4  # a picture's base layer over the mean one: there must be room for that
 USED = 0.995  # of a budget, in the mean: the search for the number of tokens leaves up to one in a hundred
 
 
@@ -185,6 +186,9 @@ def _with_base(
     layer = BaseLayer(packets, protection.parity)
     own = math.ceil(quality.base_bits(protection.base) * positions / 8)
     carried = float(layer.sizes(np.array([0] * packets + [own])).sum())
+    dear = np.array([0] * packets + [math.ceil(own * DEAREST)])
+    if layer.sizes(dear).sum() + packets > room:  # some pictures would not be sent at all
+        return None
     bits = 8 * (room - carried) - 4 * packets
     depth = quality.depth_above(bits / positions, protection.base)
     if bits <= 0 or (depth - protection.base) * positions < packets:

@@ -11,7 +11,7 @@ from tokens_small import SMALL, write
 
 from linksim.codec.token_coder import Read
 from linksim.codec.token_fill import CONCEALMENTS, Filler, averaged
-from linksim.codec.tokens import Layout, TokenCodec, padded
+from linksim.codec.tokens import MOST_TRIES, Layout, TokenCodec, _Search, padded
 from linksim.errors import ComponentError
 from linksim.seeds import FrameSeeds
 
@@ -237,3 +237,26 @@ def test_wrong_requests_say_what_would_do(codec, weights, tmp_path):
         TokenCodec(weights, decoder=other).conceal(reads, [plan], *SIZE, seeds)
     same = TokenCodec(weights, decoder=weights).conceal(reads, [plan], *SIZE, seeds)
     assert np.array_equal(same, codec.conceal(reads, [plan], *SIZE, seeds))
+
+
+@pytest.mark.parametrize("dear", [0.5, 0.8, 1.3])
+def test_the_search_finds_what_fits_whatever_stages_cost(dear):
+    """Stages of 8 and of 2 bits in turn, pictures cheaper and dearer than the mean one: 99 % of the budget is used."""
+    worth = np.array([8.2, 7.5, 2.0, 6.0, 1.0, 5.0, 7.0, 2.5])
+    plan = Layout(8, 8, 4, descriptions=4, tokens=4, stages=len(worth))
+    each = dear * np.repeat(worth, plan.positions) * np.linspace(1.3, 0.8, plan.most)
+
+    def cost(tokens):  # bits of the four bodies
+        return np.array([each[i:tokens:4].sum() for i in range(4)])
+
+    for budget in range(8, int(cost(plan.most).sum() / 8) + 40, 7):
+        search = _Search(plan, budget, None, None)
+        search.start(worth)
+        for _ in range(MOST_TRIES):
+            if not search.done:
+                search.found(cost(search.next))
+        assert search.fits is not None
+        used = np.ceil(cost(search.fits) / 8).sum()
+        more = np.ceil(cost(min(search.fits + 1, plan.most)) / 8).sum()
+        assert used <= budget
+        assert used >= 0.97 * budget - 3 or search.fits == plan.most or more > budget, budget

@@ -12,7 +12,15 @@ from tokens_small import write
 from linksim import registry
 from linksim.errors import ComponentError
 from linksim.link.system import LinkPoint
-from linksim.link.token_parity import Belief, Protection, choose, expected, unread
+from linksim.link.token_parity import (
+    DEAREST,
+    USED,
+    Belief,
+    Protection,
+    choose,
+    expected,
+    unread,
+)
 from linksim.link.token_quality import METRICS, shipped
 from linksim.packet.gilbert_elliott import GilbertElliott
 from linksim.packet.loss import Iid
@@ -21,9 +29,9 @@ from linksim.seeds import FrameSeeds
 
 SETTING = {"total": 512, "overhead": 4, "positions": 64}  # 0.25 bpp at 128x128
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-GOLDEN = [0, 1, 2, 4, 5, 6, 7]
-BASES = [(0, 0), (2, 4), (2, 4), (2, 6), (2, 7), (2, 7), (1, 8)]
-BURSTS = [0, 0, 0, 0, 0, 7, 7]  # of 2.5: parity pays off only where it is nearly everything
+GOLDEN = [0, 2, 2, 3, 5, 6, 7]
+BASES = [(0, 0), (3, 4), (3, 5), (3, 5), (1, 7), (1, 8), (1, 8)]
+BURSTS = [0, 0, 0, 0, 0, 6, 8]  # of 2.5: parity pays off only where it is nearly everything
 
 
 def memoryless(rate: float) -> Belief:
@@ -117,7 +125,7 @@ def test_golden_choices():
     found = [choose(shipped(), Belief(rate, 2.5), 10, **SETTING).parity for rate in RATES]
     assert found == BURSTS
     modes = [choose(shipped(), memoryless(rate), 10, modes=True, **SETTING) for rate in (0.0, 0.2)]
-    assert modes == [Protection(0, 1), Protection(4, 6)], "layered where nothing is lost"
+    assert modes == [Protection(0, 1), Protection(3, 7)], "layered where nothing is lost"
 
 
 def test_a_base_layer_is_chosen_where_it_pays():
@@ -133,15 +141,24 @@ def test_a_base_layer_is_chosen_where_it_pays():
         )
         assert (after / before).max() <= 1.05 and (after / before).min() <= 1
     assert {choose(shipped(), memoryless(0.2), 10, bases=[2], **SETTING).base} == {2}
-    with pytest.raises(ValueError, match=r"base layers of \(1, 2, 3\) stages, got 5"):
-        choose(shipped(), memoryless(0.2), 10, bases=[5], **SETTING)
+    with pytest.raises(ValueError, match=r"base layers of \(1, 2, 3, 5\) stages, got 4"):
+        choose(shipped(), memoryless(0.2), 10, bases=[4], **SETTING)
+
+
+def test_a_base_layer_leaves_room_for_pictures_that_cost_more():
+    """Protection(7, 1, 3), three stages from any three packets, would fit the mean picture and no dearer one."""
+    own = shipped().base_bits(3) * SETTING["positions"] / 8
+    room = USED * SETTING["total"] - 10 * SETTING["overhead"]
+    assert own * 10 / 3 < room < DEAREST * own * 10 / 3
+    assert expected(shipped(), memoryless(0.5), 10, Protection(7, 1, 3), **SETTING) is None
+    assert expected(shipped(), memoryless(0.5), 10, Protection(7, 1, 1), **SETTING) is not None
 
 
 def test_expectations_with_a_base_layer():
     """Nothing lost: the depth that the bytes leave; beyond P losses there is no picture."""
     quality = shipped()
     found = [
-        expected(quality, memoryless(0.0), 10, Protection(p, 1, 2), **SETTING) for p in range(8)
+        expected(quality, memoryless(0.0), 10, Protection(p, 1, 2), **SETTING) for p in range(7)
     ]
     assert (np.diff(np.array(found), axis=0) > 0).all(), "parity costs depth"
     depths = quality.depth_above(10.0, 1), quality.depth_above(30.0, 1), quality.depth_above(0.0, 2)

@@ -305,7 +305,7 @@ def test_budgets_too_small(weights):
         ({"fraction": 0.5}, "needs descriptions: 1"),
         ({"base": 1, "descriptions": 2}, "leave descriptions out, got 2"),
         ({"base": 1, "fraction": 0.5}, "neither fraction nor uep"),
-        ({"base": 4, "parity": "auto"}, "auto knows base layers of 1, 2, 3 stages, got 4"),
+        ({"base": 4, "parity": "auto"}, "auto knows base layers of 1, 2, 3, 5 stages, got 4"),
         ({"base": 16}, r"base must be 0\.\.15 stages, got 16"),
         ({"base": -1}, r"base must be 0\.\."),
         ({"fraction": 0}, r"fraction must be in \(0, 1\]"),
