@@ -415,7 +415,9 @@ class _Search:
 
     def _guess(self) -> int:
         # half a byte a packet is lost to rounding
-        target = 8 * self.budget - 4 * self.base.packets
+        target = 8.0 * self.budget - 4 * self.base.packets
+        if self.fits is None:  # from above by ever larger steps, so that something is found
+            target *= 1 - SPARE * ((1 << (len(self._points) - 1)) - 1)
         tokens, bits = self._points[-1]
         worth = self._worth[tokens]
         if self._worst > 1.0:
