@@ -5,9 +5,9 @@
 
 ``number`` has as many bits as the packets ask for, ``tokens - 1`` as the picture's tokens do: with 10 packets at
 128x128 and 12 stages that is 4 + 10 bits, two bytes. In the session form the format is agreed upon beforehand, as a
-video codec's parameter sets are; it is under the check all the same, so that a packet of another session (other weights,
-another grid, another layout) shows as a foreign one. In the full form every packet says everything, weights by their
-number. Bits are big endian.
+video codec's parameter sets are; it is under the check all the same, so that a packet of another session (other
+weights, another grid, another layout) shows as a foreign one. In the full form every packet says everything, weights by
+their number. Bits are big endian.
 """
 
 from __future__ import annotations
