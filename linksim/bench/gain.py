@@ -53,9 +53,8 @@ def gains(
 ) -> list[dict[str, Any]]:
     """A row for every combination of the axes that both systems have.
 
-    Args: equal_rate: ``against`` is interpolated to the rate that ``system`` used; beyond its own rates it stays what
-          it is at the nearest.
-
+    Args:   equal_rate: ``against`` is interpolated to the rate that ``system`` used; beyond its own rates it stays what
+            it is at the nearest.
     Raises: LinksimError: no run; ValueError: no such system or metric in it.
     """
     import numpy as np

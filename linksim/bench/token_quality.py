@@ -30,7 +30,7 @@ DESCRIPTIONS = (1, 2, 3, 5, 10)
 PACKETS = 10
 GONE = (0, 1, 2, 3, 5, 7, 9)  # of ten packets
 BASES = (1, 2, 3, 5)  # stages of a base layer
-TYPICAL = 0.75  # share of the stages at which the sizes of packets are taken
+TYPICAL = 0.75  # where in STAGES the sizes of packets are taken
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
     stages = [s for s in STAGES if s <= codec.stages]
     bases = [b for b in BASES if b < stages[-1]]
     positions = pictures.grid[0] * pictures.grid[1]
-    typical_depth = max(s for s in stages if s <= TYPICAL * stages[-1] or s == stages[0])
+    typical_depth = stages[round(TYPICAL * (len(stages) - 1))]
     costs = {(d, depth): pictures.costs(depth, d) for d in DESCRIPTIONS for depth in stages}
     tables = []
     for kept in (0, *bases):

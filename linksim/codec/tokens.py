@@ -230,11 +230,11 @@ class TokenCodec:
         Returns: B layouts; None where not even ``base.least`` tokens fit.
         """
         searches = [
-            _Search(base, int(budget) - overhead * base.packets, largest, sizes)
+            _Search(
+                base, self._bits_of_stages, int(budget) - overhead * base.packets, largest, sizes
+            )
             for budget in budgets
         ]
-        for search in searches:
-            search.start(self._bits_of_stages)
         known: dict[Any, np.ndarray] = {}
         for _ in range(MOST_TRIES):
             open_ones = [b for b, search in enumerate(searches) if not search.done]
@@ -360,23 +360,27 @@ class _Search:
 
     Stages cost unequally much: secants go along what tokens cost at order 0 (``_worth``), not along their number.
 
-    Args: base; budget: bytes of all packets; largest: bytes of one, or None; sizes: see ``TokenCodec.fit``.
+    Args: base; bits: of a token of each stage, [S] at order 0; budget: bytes of all packets; largest: bytes of one, or
+          None; sizes: see ``TokenCodec.fit``.
     """
 
-    def __init__(self, base: Layout, budget: int, largest: int | None, sizes: Sizes | None) -> None:
+    def __init__(
+        self,
+        base: Layout,
+        bits: np.ndarray,
+        budget: int,
+        largest: int | None,
+        sizes: Sizes | None,
+    ) -> None:
         self.base, self.budget, self.largest, self.sizes = base, budget, largest, sizes
         self.fits: int | None = None
         self.fails = base.most + 1
         self.done = budget < base.packets  # a body has a byte at least
-        self.next = base.least
+        each = np.repeat(np.maximum(bits, 1e-3), base.filled)
+        self._worth = np.concatenate([[0.0], np.cumsum(each)])  # bits of the first so many tokens
+        self.next = self._inside(self._tokens(8.0 * budget))  # where to look first
         self._points: list[tuple[int, float]] = []
         self._worst = 0.0  # body of the last try, against the largest allowed
-
-    def start(self, bits: np.ndarray) -> None:
-        """Where to look first. Args: bits: of a token of each stage, [S] at order 0."""
-        stages = np.repeat(np.maximum(bits, 1e-3), self.base.filled)
-        self._worth = np.concatenate([[0.0], np.cumsum(stages)])  # of the first so many tokens
-        self.next = self._inside(self._tokens(8.0 * self.budget))
 
     def _tokens(self, bits: float) -> int:
         """How many tokens cost so much at order 0."""

@@ -24,14 +24,19 @@ def k_means(vectors: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
     codes = vectors[rng.choice(len(vectors), count, replace=len(vectors) < count)].copy()
     for _ in range(ROUNDS):
         index, distance = nearest(vectors, codes)
-        counts = np.bincount(index, minlength=count)
-        totals = np.zeros((count, vectors.shape[1]))
-        np.add.at(totals, index, vectors)
-        codes = (totals / np.maximum(counts, 1)[:, None]).astype(np.float32)
+        counts, codes = cells(vectors, index, count)
         empty = np.flatnonzero(counts == 0)
         if len(empty):
             codes[empty] = vectors[np.argsort(distance)[::-1][: len(empty)]]
     return codes
+
+
+def cells(vectors: np.ndarray, index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many vectors [N, d] are in each cell [count], by their index [N], and their mean [count, d] float32."""
+    counts = np.bincount(index, minlength=count)
+    totals = np.zeros((count, vectors.shape[1]))
+    np.add.at(totals, index, vectors)
+    return counts, (totals / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
 
 def nearest(vectors: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +69,11 @@ def start_quantiser(q: ResidualQuantiser, y: np.ndarray, rng: np.random.Generato
 def _constrained(
     quantiser: VectorQuantiser, vectors: np.ndarray, images: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Go on from k-means with what bits are worth. In place. Returns: index of each vector [N]."""
+    """Go on from k-means with what bits are worth. In place.
+
+    Args:    vectors [N, d] float32, of so many images.
+    Returns: index of each vector [N].
+    """
     size = quantiser.size
     if quantiser.rest:
         usage = np.full(size, (1 - FIRST_REST) / (size - 1))
@@ -76,22 +85,17 @@ def _constrained(
         index = np.concatenate(
             [np.asarray(quantiser.indices(part)) for part in np.array_split(vectors, 32)]
         )
-        counts = np.bincount(index, minlength=size).astype(np.float64)
-        totals = np.zeros((size, vectors.shape[1]))
-        np.add.at(totals, index, vectors)
-        codes = np.where(
-            counts[:, None] > 0,
-            totals / np.maximum(counts, 1)[:, None],
-            quantiser.codebook.numpy(),
-        )
+        counts, means = cells(vectors, index, size)
+        codes = np.where(counts[:, None] > 0, means, quantiser.codebook.numpy())
+        usage = counts + 0.1
         rare = np.flatnonzero(counts < 2)
         if left:  # start anew from what is there
             codes[rare] = vectors[rng.choice(len(vectors), len(rare))]
-            counts[rare] = len(vectors) / size / 4
+            usage[rare] += len(vectors) / size / 4 - counts[rare]
         if quantiser.rest:
             codes[0] = 0
-        quantiser.codebook.assign(codes.astype(np.float32))
-        quantiser.usage.assign(((counts + 0.1) / images).astype(np.float32))
+        quantiser.codebook.assign(codes)
+        quantiser.usage.assign((usage / images).astype(np.float32))
     return index
 
 

@@ -27,9 +27,7 @@ DECODER_SHARES = {"separate": 0.25, "distributed": 0.5, "joint": 0.25}
 SIDE_ONLY = 0.08  # share of images with side information that arrive without a single index
 LOSSES = 0.15  # share of images that lose bands
 ALL_STAGES = 0.3  # share of images of which everything arrives
-LOW_RATES = (
-    1.6  # stages of the others: uniform to this power, so that few are more frequent than many
-)
+LOW_RATES = 1.6  # stages of the others: uniform to this power, few more frequent than many
 WHOLE_STAGES = 0.5  # share of the others whose last stage is complete
 BETA = 0.25  # of the commitment
 PRIOR_IMAGES = 2  # of a batch that the prior learns from beside the VQ-VAE

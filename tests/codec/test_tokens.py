@@ -250,8 +250,7 @@ def test_the_search_finds_what_fits_whatever_stages_cost(dear):
         return np.array([each[i:tokens:4].sum() for i in range(4)])
 
     for budget in range(8, int(cost(plan.most).sum() / 8) + 40, 7):
-        search = _Search(plan, budget, None, None)
-        search.start(worth)
+        search = _Search(plan, worth, budget, None, None)
         for _ in range(MOST_TRIES):
             if not search.done:
                 search.found(cost(search.next))
