@@ -56,7 +56,7 @@ def measure(
                 prior: float(np.sum(codec.estimate(tokens, layouts)))
                 for prior, codec in (*others.items(), ("transformer", ours))
             }
-            bytes_ = sum(len(data) for row in ours.pack(tokens, layouts) for data in row)
+            bytes_ = sum(len(data) for row in ours.pack(tokens, layouts) for data in row.bodies)
             count = total * len(tokens)
             headers = 8 * OVERHEAD * packets * len(tokens)
             rows.append(

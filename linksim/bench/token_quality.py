@@ -55,7 +55,7 @@ class Pictures:
         return {name: registry.create("metrics", name) for name in METRICS}
 
     def costs(self, depth: int, descriptions: int, base: int = 0) -> np.ndarray:
-        """Bits of each body, [B, bodies]."""
+        """Bits of each body, of the base layer and of the rest, [B, N, 2]."""
         total = depth * self.grid[0] * self.grid[1]
         stages = self.codec.stages
         layout = Layout(*self.grid, PACKETS, "random", descriptions, total, stages, base=base)
@@ -95,7 +95,7 @@ def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
     bases = [b for b in BASES if b < stages[-1]]
     positions = pictures.grid[0] * pictures.grid[1]
     typical_depth = stages[round(TYPICAL * (len(stages) - 1))]
-    costs = {(d, depth): pictures.costs(depth, d) for d in DESCRIPTIONS for depth in stages}
+    costs = {(d, depth): pictures.costs(depth, d).sum(2) for d in DESCRIPTIONS for depth in stages}
     tables = []
     for kept in (0, *bases):
         tables.append(np.array([pictures.after_losses(depth, kept) for depth in stages]))
@@ -104,7 +104,8 @@ def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
     def each(value: Callable[[np.ndarray], float], digits: int) -> list[list[float]]:
         return [[round(value(costs[d, s]), digits) for s in stages] for d in DESCRIPTIONS]
 
-    layered = {(b, s): pictures.costs(s, 1, b).mean(0) for b in bases for s in stages if s > b}
+    based = {(b, s): pictures.costs(s, PACKETS, b) for b in bases for s in stages if s >= b}
+    heads = [based[b, stages[-1]][..., 0] for b in bases]  # [B, N]
     typical = {d: costs[d, typical_depth] for d in DESCRIPTIONS}
     return {
         "stages": stages,
@@ -115,9 +116,13 @@ def measure(codec: TokenCodec, images: np.ndarray) -> dict[str, Any]:
         "lost": [gone / PACKETS for gone in GONE],
         **{name: tables[0][..., i].tolist() for i, name in enumerate(METRICS)},
         "bases": bases,
-        "base_bits": [round(layered[b, stages[-1]][-1] / positions, 3) for b in bases],
-        "above_bits": [
-            [round(layered[b, s][:-1].sum() / positions, 3) if s > b else 0.0 for s in stages]
+        "head_bits": [round(float(head.sum(1).mean()) / positions, 3) for head in heads],
+        "head_longest": [round(float((h.max(1) / h.mean(1)).mean()), 4) for h in heads],
+        "based_bits": [
+            [
+                round(float(based[b, s].sum((1, 2)).mean()) / positions, 3) if s >= b else 0.0
+                for s in stages
+            ]
             for b in bases
         ],
         "above": {

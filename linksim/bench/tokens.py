@@ -22,7 +22,7 @@ BUDGET = 256  # bytes a picture: 0.125 bpp at 128x128
 
 def rows(smoke: bool) -> list[dict[str, Any]]:
     """The section's rows."""
-    from linksim.codec.tokens import CONCEALMENTS, Layout, TokenCodec
+    from linksim.codec.tokens import CONCEALMENTS, Layout, Packed, TokenCodec
 
     count, rounds = (2, 1) if smoke else (32, 5)
     images = photos(count)
@@ -36,17 +36,17 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
     seeds = FrameSeeds.of(1, count)
     lost = seeds.child("loss").uniform(PACKETS) < LOSS
 
-    def encode() -> tuple[list[list[bytes]], list[Layout]]:
+    def encode() -> tuple[list[Packed], list[Layout]]:
         tokens = codec.tokenise(images)
         found = codec.fit(tokens, base, [BUDGET] * count, OVERHEAD)
         layouts = [base if layout is None else layout for layout in found]
         return codec.pack(tokens, layouts), layouts
 
     def both(how: Any) -> np.ndarray:
-        bodies, layouts = encode()
+        packed, layouts = encode()
         arrived = [
-            [None if gone else data for data, gone in zip(row, mask, strict=True)]
-            for row, mask in zip(bodies, lost, strict=True)
+            [None if gone else data for data, gone in zip(row.bodies, mask, strict=True)]
+            for row, mask in zip(packed, lost, strict=True)
         ]
         reads = codec.unpack(arrived, layouts)
         return codec.conceal(reads, layouts, height, width, seeds, how)

@@ -4,9 +4,8 @@ A body holds the tokens of a packet's positions, range coded, and nothing else: 
 stage, in a stage in the order of the layout. The rest is agreed upon (the layout) or stands in the packet's header, the
 check against damage too.
 
-With ``Layout.base`` the tokens of the first stages go into a body of their own, the last one. What the others are
-coded with follows from it and from what went before at their own position, so that a packet is readable whichever
-others are lost.
+With ``Layout.base`` the first stages of all its positions come first in a body, and do not depend on the others: a
+prefix of the body, its head, gives them.
 
 With ``Layout.sent`` the positions themselves are chosen as coding goes: before each packet both ends ask the
 transformer about all positions that are left, and take those whose first token is least certain. Nothing is signalled.
@@ -33,7 +32,9 @@ TOTAL = float(1 << PRECISION)
 LEARNED_WEIGHT = (
     256  # of the learned frequencies at order 0: of 64 .. 1024 the best over a picture of 4 stages
 )
+HEAD_SLACK = 1  # bytes that a head takes beyond its information, in the mean
 AT_ONCE = 8192  # tokens whose tables are made side by side
+_LOST, _HEAD, _WHOLE = 0, 1, 2  # what of a body is there
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,25 @@ class Read:
 
     Args:
       index:     [rows, columns, S] int16, -1 where nothing is known.
-      decodable: [bodies] bool: the body and all that it needs have arrived, and its bytes can be its.
+      decodable: [N] bool: the body and all that it needs have arrived, and its bytes can be its; not where its head
+                 alone is there.
     """
 
     index: np.ndarray
     decodable: np.ndarray
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Bodies of a picture's packets.
+
+    Args:
+      bodies: N.
+      head:   so many first bytes of each (or all, where it has fewer) give the stages of the base layer; 0 without one.
+    """
+
+    bodies: tuple[bytes, ...]
+    head: int
 
 
 @dataclass(frozen=True)
@@ -123,21 +138,22 @@ class TokenCoder:
         known: dict[Any, np.ndarray] | None = None,
         names: Sequence[int] | None = None,
     ) -> list[np.ndarray]:
-        """What each body costs under its tables.
+        """What each body costs under its tables, the base layer and the rest.
 
         Args:
           tokens:  [B, rows, columns, S].
           layouts: B of them.
           known:   costs of sequences that other calls found, and what this one adds.
           names:   B, of the pictures, by which ``known`` tells them apart; 0 .. B - 1 if not given.
-        Returns: per picture [bodies] float64.
+        Returns: per picture [N, 2] float64.
         """
         if self.prior != "transformer" or any(layout.sent for layout in layouts):
             found = []
             for b, layout in enumerate(layouts):
-                cost = np.zeros(layout.bodies)
-                for p, symbols, counts in self._coded(tokens[b : b + 1], [layout]):
-                    cost[p] += _information(symbols, counts)
+                cost = np.zeros((layout.packets, 2))
+                for p, late, symbols, counts in self._coded(tokens[b : b + 1], [layout]):
+                    cost[p, 1] += _information(symbols[late], counts[late])
+                    cost[p, 0] += _information(symbols[~late], counts[~late])
                 found.append(cost)
             return found
         known = {} if known is None else known
@@ -158,12 +174,10 @@ class TokenCoder:
         for grid, items in grids.items():
             for part in _portions(items, lambda i: int(sequences(layouts[i[0]]).depth[i[1]].sum())):
                 self._costs(tokens, layouts, grid, part, known)
-        found = [np.zeros(layout.bodies) for layout in layouts]
+        found = [np.zeros((layout.packets, 2)) for layout in layouts]
         for b, r, key in keys:
             packet = sequences(layouts[b]).packet[r]
-            base, rest = known[key].T
-            found[b][-1] += base.sum()
-            np.add.at(found[b], packet[packet >= 0], rest)
+            np.add.at(found[b], packet[packet >= 0], known[key])
         return found
 
     def _costs(
@@ -174,7 +188,7 @@ class TokenCoder:
         items: Sequence[tuple[int, int, Any]],
         known: dict[Any, np.ndarray],
     ) -> None:
-        """Bits of each position of some sequences, in the base layer and besides [m, 2], into ``known``."""
+        """Bits of each position of some sequences, of the base layer and of the rest [m, 2], into ``known``."""
         net = self._transformer()
         plans = [sequences(layouts[b]) for b, _, _ in items]
         rows = [r for _, r, _ in items]
@@ -197,44 +211,52 @@ class TokenCoder:
 
     # ------------------------------------------------------------------------------------------- encoding
 
-    def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[list[bytes]]:
-        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of bodies."""
-        found: list[list[bytes]] = [[b""] * layout.bodies for layout in layouts]
+    def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[Packed]:
+        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B."""
+        found = [[b""] * layout.packets for layout in layouts]
+        heads = np.zeros(len(layouts), np.int64)
         for rows in self._batches(layouts):
             mine = [layouts[b] for b in rows]
-            collected: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-            for body, symbols, counts in self._coded(tokens[rows], mine):
-                collected.setdefault(body, []).append((symbols, counts))
-            most = max(layout.bodies for layout in mine)
-            for body, parts in collected.items():
-                symbols, tables = (np.concatenate(p) for p in zip(*parts, strict=True))
-                found[rows[body // most]][body % most] = _write(symbols, tables)
-        return found
+            collected: dict[int, list[tuple[np.ndarray, ...]]] = {}
+            for body, *parts in self._coded(tokens[rows], mine):
+                collected.setdefault(body, []).append(tuple(parts))
+            most = max(layout.packets for layout in mine)
+            for body, pieces in collected.items():
+                late, symbols, tables = (np.concatenate(p) for p in zip(*pieces, strict=True))
+                b, p = rows[body // most], body % most
+                found[b][p] = _write(symbols, tables)
+                if layouts[b].base:
+                    early = int((~late).sum())
+                    size = _head_bytes(found[b][p], symbols[:early], tables[:early])
+                    heads[b] = max(heads[b], size)
+        return [Packed(tuple(row), int(head)) for row, head in zip(found, heads, strict=True)]
 
     def _coded(
         self, tokens: np.ndarray, layouts: Sequence[Layout]
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Everything that is coded, body after body or in turns: (body, tokens [q], tables [q, K])."""
-        most = max(layout.bodies for layout in layouts)
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Everything that is coded, body after body or in turns: (body, behind the base layer [q], tokens [q],
+        tables [q, K])."""
+        most = max(layout.packets for layout in layouts)
         if self.prior == "transformer" and not any(layout.sent for layout in layouts):
             yield from self._at_once(tokens, layouts, most)
             return
-        parts: list[tuple[int, np.ndarray, np.ndarray]] = []
+        parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
         flat = tokens.reshape(len(tokens), -1, self.stages)
 
         def given(body: int, counts: np.ndarray, where: tuple[np.ndarray, int]) -> np.ndarray:
             position, stage = where
             symbols = flat[body // most, position, stage].astype(np.int64)
-            parts.append((body, symbols, counts))
+            late = np.full(len(symbols), stage >= layouts[body // most].told)
+            parts.append((body, late, symbols, counts))
             return symbols
 
-        arrived = [np.ones(layout.bodies, bool) for layout in layouts]
+        arrived = [np.full(layout.packets, _WHOLE) for layout in layouts]
         self._walk(layouts, arrived, given)
         yield from parts
 
     def _at_once(
         self, tokens: np.ndarray, layouts: Sequence[Layout], most: int
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """The same from one pass over all tokens."""
         net = self._transformer()
         plans = [sequences(layout) for layout in layouts]
@@ -247,54 +269,68 @@ class TokenCoder:
         index = _sent(tokens.reshape(len(tokens), -1, self.stages)[picture], position, depth)
         grid = (layouts[0].rows, layouts[0].columns)
         state = net.states(position, rounds, _told(index, [layouts[b] for b in picture]), grid)
+        told = _told_stages(layouts)[picture]
         tables, fields = [], []
         for s in range(int(depth.max(initial=0))):
             row, place = np.nonzero(depth > s)
             mine = index[row, place]
             tables.append(net.counts(state[row, place], net.prefix(mine, s), s))
-            body = _body(layouts, picture[row], picture[row] * most + packet[row, place], s, most)
-            stage = np.full(len(row), s)
-            fields.append(np.stack([place, row, stage, rounds[row, place], body, mine[:, s]]))
+            body = picture[row] * most + packet[row, place]
+            stage, late = np.full(len(row), s), s >= told[row]
+            fields.append(np.stack([place, row, stage, rounds[row, place], late, body, mine[:, s]]))
         if not tables:
             return
         everything = np.concatenate(fields, 1)
-        order = np.lexsort(everything[:5])
+        order = np.lexsort(everything[:6])
         counts = np.concatenate(tables)[order]
-        bodies, symbols = everything[4, order], everything[5, order]
+        late, bodies, symbols = everything[4:, order]
         for a, b in _runs(bodies):
-            yield int(bodies[a]), symbols[a:b], counts[a:b]
+            yield int(bodies[a]), late[a:b].astype(bool), symbols[a:b], counts[a:b]
 
     # ------------------------------------------------------------------------------------------- decoding
 
     def unpack(
-        self, bodies: Sequence[Sequence[bytes | None]], layouts: Sequence[Layout]
+        self,
+        bodies: Sequence[Sequence[bytes | None]],
+        layouts: Sequence[Layout],
+        heads: Sequence[np.ndarray] | None = None,
     ) -> list[Read]:
         """Tokens of what arrived. Never raises on any bytes.
 
-        Args:    bodies: of each picture, None where one is lost (too few: the rest is lost); B layouts.
+        Args:
+          bodies:  of each picture, None where one is lost (too few: the rest is lost).
+          layouts: B.
+          heads:   B times [N] bool, where a body's first bytes alone are there; nowhere if not given.
         Returns: B Reads.
         """
         found: list[Read | None] = [None] * len(layouts)
+        if heads is None:
+            heads = [np.zeros(layout.packets, bool) for layout in layouts]
         for rows in self._batches(layouts):
-            mine = [layouts[b] for b in rows]
-            for b, read in zip(rows, self._unpack([bodies[b] for b in rows], mine), strict=True):
+            mine = [[part[b] for b in rows] for part in (bodies, layouts, heads)]
+            for b, read in zip(rows, self._unpack(*mine), strict=True):
                 found[b] = read
         return [read for read in found if read is not None]
 
     def _unpack(
-        self, bodies: Sequence[Sequence[bytes | None]], layouts: Sequence[Layout]
+        self,
+        bodies: Sequence[Sequence[bytes | None]],
+        layouts: Sequence[Layout],
+        heads: Sequence[np.ndarray],
     ) -> list[Read]:
         import constriction
 
         family = constriction.stream.model.Categorical(perfect=False)
-        most = max(layout.bodies for layout in layouts)
+        most = max(layout.packets for layout in layouts)
         decoders: dict[int, Any] = {}
         spent: dict[int, float] = {}
         good = []
         for b, layout in enumerate(layouts):
-            row = list(bodies[b][: layout.bodies])
-            row += [None] * (layout.bodies - len(row))
-            good.append(layout.decodable(np.array([data is not None for data in row])))
+            row = list(bodies[b][: layout.packets])
+            row += [None] * (layout.packets - len(row))
+            here = layout.decodable(np.array([data is not None for data in row]))
+            part = np.where(heads[b], _HEAD if layout.base else _LOST, _WHOLE)
+            good.append(np.where(here, part, _LOST))
             for p in np.flatnonzero(good[b]):
                 decoders[b * most + int(p)] = range_decoder(row[p] or b"")
                 spent[b * most + int(p)] = 0.0
@@ -313,20 +349,21 @@ class TokenCoder:
         index = self._walk(layouts, good, take)
         found = []
         for b, layout in enumerate(layouts):
-            fine = good[b].copy()
+            fine = good[b] > _LOST
             for p in np.flatnonzero(fine):
                 body = b * most + int(p)
-                # no encoder writes more bytes than the tokens need, nor many fewer
+                # no encoder writes more bytes than the tokens need, nor many fewer; a head goes on as far as it likes
                 slack = 8 * len(bodies[b][p] or b"") - spent[body]
-                fine[p] = body not in broken and -16 <= slack <= 16
+                longest = 16 if good[b][p] == _WHOLE else math.inf
+                fine[p] = body not in broken and -16 <= slack <= longest
             fine = layout.decodable(fine)
-            bad = good[b] & ~fine
+            bad = (good[b] > _LOST) & ~fine
             if bad.any():  # once more without them: they have misled those that follow
                 kept = [data if fine[p] else None for p, data in enumerate(bodies[b][: len(fine)])]
-                found += self._unpack([kept], [layout])
+                found += self._unpack([kept], [layout], [heads[b]])
                 continue
             shape = (layout.rows, layout.columns, self.stages)
-            found.append(Read(index[b].reshape(shape).astype(np.int16), fine))
+            found.append(Read(index[b].reshape(shape).astype(np.int16), good[b] == _WHOLE))
         return found
 
     # -------------------------------------------------------------------------------------------- walking
@@ -357,8 +394,8 @@ class TokenCoder:
 
         Args:
           layouts: of equal grids.
-          good:    per picture [bodies] bool, those to go through.
-          take:    (body, tables [q, K], (positions [q], stage)) -> tokens [q]; body is picture * most bodies + body.
+          good:    per picture [N] int, ``_LOST``, ``_HEAD`` or ``_WHOLE``: what of each body to go through.
+          take:    (body, tables [q, K], (positions [q], stage)) -> tokens [q]; body is picture * most packets + packet.
         Returns: [B, positions, S] int64, -1 where nothing was coded.
         """
         if self.prior != "transformer":
@@ -367,34 +404,46 @@ class TokenCoder:
         grid = (layouts[0].rows, layouts[0].columns)
         index = np.full((len(layouts), grid[0] * grid[1], self.stages), -1, np.int64)
         choosing = bool(layouts[0].sent)
-        most = max(layout.bodies for layout in layouts)
         walk = _Chosen(layouts, good, net) if choosing else _Planned(layouts, good, net)
+        told = _told_stages(layouts)
+        later = []  # steps with stages behind the base layer
         for step in walk.steps():
             state = walk.rounds.ask(step.rows, step.position)
             owner = walk.picture[step.rows]
             here = np.full((*step.position.shape, self.stages), -1, np.int64)
-            prefix = np.broadcast_to(net.prefix(here[:1, :1], 0), state.shape)
-            for s in range(int(step.depth.max(initial=0))):
-                row, place = np.nonzero(step.depth > s)
-                body = _body(layouts, owner[row], step.body[row, place], s, most)
-                order = np.lexsort((place, row, body))
-                row, place, body = row[order], place[order], body[order]
-                counts = net.counts(state[row, place], prefix[row, place], s)
-                for a, b in _runs(body):
-                    where = (step.position[row[a:b], place[a:b]], s)
-                    here[row[a:b], place[a:b], s] = take(int(body[a]), counts[a:b], where)
-                if s + 1 < int(step.depth.max()):
-                    prefix = net.prefix(here, s + 1)
-            picture = np.broadcast_to(owner[:, None], step.position.shape)
-            there = step.position >= 0
-            index[picture[there], step.position[there]] = here[there]
-            walk.tell(step, _told(here, [layouts[b] for b in owner]))
+            least = told[owner][:, None]
+            self._take(step, state, here, np.zeros_like(least), least, take)
+            if (step.depth > least).any():
+                later.append((step, state, here))
+            _put(index, owner, step, here)
+            walk.tell(step, here)
+        for step, state, here in later:
+            owner = walk.picture[step.rows]
+            self._take(step, state, here, told[owner][:, None], self.stages, take)
+            _put(index, owner, step, here)
         return index
+
+    def _take(
+        self, step: _Step, state: np.ndarray, here: np.ndarray, low: Any, high: Any, take: Any
+    ) -> None:
+        """Stages low <= s < high of a step's tokens, into ``here`` [r, m, S]. Args: low, high: [r, 1] or numbers."""
+        net = self._transformer()
+        for s in range(int(step.depth.max(initial=0))):
+            row, place = np.nonzero((step.depth > s) & (low <= s) & (s < high))
+            if not len(row):
+                continue
+            body = step.body[row, place]
+            order = np.lexsort((place, row, body))
+            row, place, body = row[order], place[order], body[order]
+            counts = net.counts(state[row, place], net.prefix(here[row, place], s), s)
+            for a, b in _runs(body):
+                where = (step.position[row[a:b], place[a:b]], s)
+                here[row[a:b], place[a:b], s] = take(int(body[a]), counts[a:b], where)
 
     def _order_0(
         self, layouts: Sequence[Layout], good: Sequence[np.ndarray], take: Any
     ) -> np.ndarray:
-        most = max(layout.bodies for layout in layouts)
+        most = max(layout.packets for layout in layouts)
         index = np.full((len(layouts), layouts[0].positions, self.stages), -1, np.int64)
         flat = np.full(self.codes, (1 << PRECISION) // self.codes, np.int64)
         if (1 << PRECISION) % self.codes:
@@ -402,6 +451,8 @@ class TokenCoder:
 
         def go(b: int, p: int, adaptive: list[Adaptive]) -> None:
             for position, s in _in_body(layouts[b], p):
+                if good[b][p] == _HEAD and s >= layouts[b].base:
+                    return
                 counts = flat if self.prior == "none" else adaptive[s].counts()
                 token = int(take(b * most + p, counts[None], (np.array([position]), s))[0])
                 adaptive[s].see(token)
@@ -409,12 +460,6 @@ class TokenCoder:
 
         for b, layout in enumerate(layouts):
             fresh = [Adaptive(u, self.prior == "order-0") for u in self.usage]
-            if layout.base:
-                if good[b][-1]:
-                    go(b, layout.packets, fresh)
-                for p in np.flatnonzero(good[b][:-1]):
-                    go(b, int(p), deepcopy(fresh))
-                continue
             for d in range(layout.descriptions):
                 adaptive = deepcopy(fresh)
                 for p in range(d, layout.packets, layout.descriptions):
@@ -431,21 +476,20 @@ class _Planned:
         self, layouts: Sequence[Layout], good: Sequence[np.ndarray], net: FixedTokens
     ) -> None:
         plans = [sequences(layout) for layout in layouts]
-        most = max(layout.bodies for layout in layouts)
+        most = max(layout.packets for layout in layouts)
         self.picture = np.repeat(np.arange(len(layouts)), [len(p.position) for p in plans])
         position, self._rounds, packet = (
             _stack([row for p in plans for row in getattr(p, name)], -1)
             for name in ("position", "rounds", "packet")
         )
         self._depth = _stack([row for p in plans for row in p.depth], 0)
-        usable = np.zeros((len(layouts), most), bool)
+        usable = np.full((len(layouts), most), _LOST)
         for b, row in enumerate(good):
             usable[b, : len(row)] = row
-        whole = usable[self.picture[:, None], np.maximum(packet, 0)]
+        part = np.where(position >= 0, usable[self.picture[:, None], np.maximum(packet, 0)], _LOST)
         base = np.array([layout.base for layout in layouts])[self.picture][:, None]
-        rested = [bool(layout.base and row[-1]) for layout, row in zip(layouts, good, strict=True)]
-        fine = (position >= 0) & (whole | np.array(rested)[self.picture][:, None])
-        self._depth = np.where(whole, self._depth, np.minimum(self._depth, base))
+        fine = part > _LOST
+        self._depth = np.where(part == _HEAD, np.minimum(self._depth, base), self._depth * fine)
         self._position = np.where(fine, position, -1)
         self._rounds = np.where(fine, self._rounds, -1)
         self._body = self.picture[:, None] * most + packet
@@ -584,12 +628,13 @@ def _apart(certain: np.ndarray, count: int, columns: int) -> np.ndarray:
 @lru_cache(maxsize=256)
 def _in_bodies(layout: Layout) -> tuple[tuple[tuple[int, int], ...], ...]:
     plan = sequences(layout)
-    found: list[list[tuple[int, int, int, int, int]]] = [[] for _ in range(layout.bodies)]
+    found: list[list[tuple[bool, int, int, int, int, int]]] = [[] for _ in range(layout.packets)]
     for r, k in zip(*np.nonzero(plan.position >= 0), strict=True):
         for s in range(int(plan.depth[r, k])):
-            entry = (int(plan.rounds[r, k]), s, int(r), int(k), int(plan.position[r, k]))
-            found[layout.packets if s < layout.base else int(plan.packet[r, k])].append(entry)
-    return tuple(tuple((e[4], e[1]) for e in sorted(entries)) for entries in found)
+            late = s >= layout.told
+            entry = (late, int(plan.rounds[r, k]), s, int(r), int(k), int(plan.position[r, k]))
+            found[int(plan.packet[r, k])].append(entry)
+    return tuple(tuple((e[5], e[2]) for e in sorted(entries)) for entries in found)
 
 
 def _in_body(layout: Layout, body: int) -> tuple[tuple[int, int], ...]:
@@ -597,19 +642,22 @@ def _in_body(layout: Layout, body: int) -> tuple[tuple[int, int], ...]:
     return _in_bodies(layout)[body]
 
 
+def _told_stages(layouts: Sequence[Layout]) -> np.ndarray:
+    """Stages of a position that the tables of other positions go by, of each layout."""
+    return np.array([layout.told for layout in layouts], np.int64)
+
+
 def _told(index: np.ndarray, layouts: Sequence[Layout]) -> np.ndarray:
     """Tokens [n, m, S] as other positions may know them. Args: layouts: n."""
-    told = np.array([layout.told for layout in layouts], np.int64)
-    return np.where(np.arange(index.shape[-1]) < told[:, None, None], index, -1)
+    told = _told_stages(layouts)[:, None, None]
+    return np.where(np.arange(index.shape[-1]) < told, index, -1)
 
 
-def _body(
-    layouts: Sequence[Layout], picture: np.ndarray, body: np.ndarray, stage: int, most: int
-) -> np.ndarray:
-    """Bodies that tokens of a stage go into. Args: picture, body: [q], of their packets. Returns: [q]."""
-    base = np.array([layout.base for layout in layouts])[picture]
-    last = picture * most + np.array([layout.packets for layout in layouts])[picture]
-    return np.where(stage < base, last, body)
+def _put(index: np.ndarray, owner: np.ndarray, step: _Step, here: np.ndarray) -> None:
+    """Tokens [r, m, S] of a step to their places in ``index`` [B, positions, S]. Args: owner: [r], pictures."""
+    picture = np.broadcast_to(owner[:, None], step.position.shape)
+    there = step.position >= 0
+    index[picture[there], step.position[there]] = here[there]
 
 
 def _stack(rows: Sequence[np.ndarray], empty: int) -> np.ndarray:
@@ -652,6 +700,26 @@ def _information(symbols: np.ndarray, counts: np.ndarray) -> float:
     return float(PRECISION * len(symbols) - np.log2(mine).sum())
 
 
+def _head_bytes(body: bytes, symbols: np.ndarray, counts: np.ndarray) -> int:
+    """How many first bytes of a body give its first tokens [q], under tables [q, K]."""
+    least = max(math.floor(_information(symbols, counts) / 8), 0)
+    for size in range(least, len(body)):
+        if _decodes(body[:size], symbols, counts / TOTAL):
+            return size
+    return len(body)
+
+
+def _decodes(data: bytes, symbols: np.ndarray, share: np.ndarray) -> bool:
+    """Whether bytes begin with these tokens."""
+    import constriction
+
+    family = constriction.stream.model.Categorical(perfect=False)
+    try:
+        return np.array_equal(range_decoder(data).decode(family, share), symbols)
+    except (AssertionError, ValueError):
+        return False
+
+
 def _write(symbols: np.ndarray, counts: np.ndarray) -> bytes:
     """Range-coded tokens [q] under tables [q, K]."""
     import constriction
@@ -660,12 +728,6 @@ def _write(symbols: np.ndarray, counts: np.ndarray) -> bytes:
     share = counts / TOTAL
     coder = constriction.stream.queue.RangeEncoder()
     coder.encode(symbols.astype(np.int32), family, share)
-
-    def decodes(data: bytes) -> bool:
-        try:
-            return np.array_equal(range_decoder(data).decode(family, share), symbols)
-        except (AssertionError, ValueError):
-            return False
-
     least = math.floor(_information(symbols, counts) / 8) - 1
-    return shortest(coder.get_compressed().astype(">u4").tobytes(), decodes, max(least, 0))
+    whole = coder.get_compressed().astype(">u4").tobytes()
+    return shortest(whole, lambda data: _decodes(data, symbols, share), max(least, 0))

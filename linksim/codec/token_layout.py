@@ -9,9 +9,8 @@ Inside a description packets follow each other, and each is coded given all earl
 packet the rounds grow (1 : 2 : 4), each given the earlier ones. So D = N is intra-slice coding (every packet decodes
 alone), D = 1 layered coding (best compression, and a loss takes all later packets with it), 2..5 multiple description.
 
-With ``base`` the first stages of all positions make a body of their own, coded layered, and every packet holds the
-rest of its positions' stages, each packet readable given that base layer alone. How the base layer travels is the
-link's matter (``linksim.packet.base_layer``: in pieces, one in every packet, of which some suffice).
+With ``base`` every packet decodes alone and its body begins with the first stages of its positions, which a prefix of
+the body gives: the base layer, which the link protects (``linksim.packet.base_layer``).
 
 Grids beyond 16 x 16 positions are cut into tiles; what predicts a token lies in its own tile, which bounds the work
 for pictures of any size.
@@ -54,7 +53,7 @@ class Layout:
       sent:          0: every position is sent. Otherwise only so many, which the prior chooses as it goes
                      (``linksim.codec.token_coder``): semantic compression, with descriptions = 1.
       rounds:        most rounds inside a packet.
-      base:          stages of every position that are in the base layer, with descriptions = 1; 0: there is none.
+      base:          stages of every position that come first in their body, with descriptions = packets; 0: none do.
     Raises: ValueError: with one line that says what would do.
     """
 
@@ -97,10 +96,10 @@ class Layout:
             )
         if not 0 <= self.base < self.stages:
             raise ValueError(f"base must be 0..{self.stages - 1} stages, got {self.base}")
-        if self.base and (self.descriptions != 1 or self.sent):
+        if self.base and (self.descriptions != self.packets or self.sent):
             raise ValueError(
-                f"a base layer needs descriptions: 1 and all positions, got {self.descriptions} descriptions and "
-                f"{self.filled} positions"
+                f"a base layer needs packets that each decode alone and all positions, got {self.descriptions} "
+                f"descriptions of {self.packets} packets and {self.filled} positions"
             )
         if not self.least <= self.tokens <= self.most:
             raise ValueError(
@@ -121,12 +120,7 @@ class Layout:
     @property
     def least(self) -> int:
         """Fewest tokens: one in every packet; where the prior chooses positions, one at each of these."""
-        return self.sent or self.packets + self.base * self.positions
-
-    @property
-    def bodies(self) -> int:
-        """Of the packets and, behind these, of the base layer."""
-        return self.packets + (self.base > 0)
+        return self.sent or max(self.packets, self.base * self.positions)
 
     @property
     def told(self) -> int:
@@ -143,9 +137,7 @@ class Layout:
         return packet % self.descriptions
 
     def context(self, packet: int) -> range:
-        """The packets without which this one cannot be read (with a base layer: that, and no other packet)."""
-        if self.base:
-            return range(0)
+        """The packets without which this one cannot be read."""
         return range(packet % self.descriptions, packet, self.descriptions)
 
     def rank(self, packet: int) -> int:
@@ -153,10 +145,8 @@ class Layout:
         return packet // self.descriptions
 
     def decodable(self, arrived: np.ndarray) -> np.ndarray:
-        """Which bodies can be read. Args: arrived [bodies] bool. Returns: [bodies] bool."""
+        """Which packets can be read. Args: arrived [N] bool. Returns: [N] bool."""
         found = np.asarray(arrived, bool).copy()
-        if self.base:
-            return found & found[-1]
         for p in range(self.descriptions, self.packets):
             found[p] &= found[p - self.descriptions]
         return found

@@ -21,14 +21,14 @@ import numpy as np
 from linksim import quiet
 from linksim.codec.fixed_tokens import FixedTokens
 from linksim.codec.indices import PriorName
-from linksim.codec.token_coder import Read, TokenCoder
+from linksim.codec.token_coder import Packed, Read, TokenCoder
 from linksim.codec.token_fill import CONCEALMENTS, Conceal, Filled, Filler, averaged, plain
 from linksim.codec.token_layout import STRIDE, Layout, padded
 from linksim.errors import ComponentError
 from linksim.model.store import Bundle, load_bundle
 from linksim.seeds import FrameSeeds
 
-__all__ = ["CONCEALMENTS", "Conceal", "Layout", "Read", "TokenCodec", "padded"]
+__all__ = ["CONCEALMENTS", "Conceal", "Layout", "Packed", "Read", "TokenCodec", "padded"]
 
 NETWORKS = ("tokens", "tokens-perceptual", "token-prior")
 MOST_TRIES = 8  # of a search for the number of tokens
@@ -197,15 +197,15 @@ class TokenCodec:
         return np.stack(found) if found else np.zeros((0, *grid, self.stages), np.int16)
 
     def estimate(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[np.ndarray]:
-        """Bits of each body under its tables.
+        """Bits of each body under its tables, of the base layer and of the rest.
 
         Args:    tokens [B, rows, columns, S]; B layouts.
-        Returns: B times [bodies].
+        Returns: B times [N, 2].
         """
         return self._coder.bits(tokens, layouts)
 
-    def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[list[bytes]]:
-        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B lists of bodies."""
+    def pack(self, tokens: np.ndarray, layouts: Sequence[Layout]) -> list[Packed]:
+        """Bodies of all packets. Args: tokens [B, rows, columns, S]; B layouts. Returns: B."""
         return self._coder.pack(tokens, layouts)
 
     def fit(
@@ -225,8 +225,8 @@ class TokenCodec:
           budgets:  [B], bytes of all packets of a picture.
           overhead: bytes that each packet has besides its body.
           largest:  most bytes of a packet without its overhead.
-          sizes:    bytes of bodies [bodies] -> bytes of packets without their overhead [N]; they are the same if not
-                    given.
+          sizes:    bits [N, 2] of ``estimate`` -> bytes of packets without their overhead [N]; if not given, those of
+                    the bodies.
         Returns: B layouts; None where not even ``base.least`` tokens fit.
         """
         searches = [
@@ -258,14 +258,20 @@ class TokenCodec:
     # ------------------------------------------------------------------------------------------- decoding
 
     def unpack(
-        self, bodies: Sequence[Sequence[bytes | None]], layouts: Sequence[Layout]
+        self,
+        bodies: Sequence[Sequence[bytes | None]],
+        layouts: Sequence[Layout],
+        heads: Sequence[np.ndarray] | None = None,
     ) -> list[Read]:
         """Tokens of what arrived. Never raises on any bytes.
 
-        Args:    bodies: of each picture N, None where a packet is lost; B layouts.
+        Args:
+          bodies:  of each picture N, None where a packet is lost.
+          layouts: B.
+          heads:   B times [N] bool, where the protected first bytes of a body alone are there; nowhere if not given.
         Returns: B Reads.
         """
-        return self._coder.unpack(bodies, layouts)
+        return self._coder.unpack(bodies, layouts, heads)
 
     def conceal(
         self,
@@ -355,6 +361,11 @@ def _codes(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:
     return total
 
 
+def whole_bytes(cost: np.ndarray) -> np.ndarray:
+    """Bytes of bodies: whole ones; the coder needs no more than that. Args: cost [N, 2] bits. Returns: [N]."""
+    return np.ceil(cost.sum(1) / 8)
+
+
 class _Search:
     """The most tokens that fit, by secants inside a bracket.
 
@@ -391,11 +402,8 @@ class _Search:
         return min(max(tokens, low), max(self.fails - 1, low))
 
     def found(self, cost: np.ndarray) -> None:
-        """What the bodies cost with ``next`` tokens. Args: cost [bodies] bits."""
-        # a body takes whole bytes; the coder needs no more than that
-        need = np.ceil(cost / 8)
-        if self.sizes is not None:
-            need = self.sizes(need)
+        """What the bodies cost with ``next`` tokens. Args: cost [N, 2] bits."""
+        need = whole_bytes(cost) if self.sizes is None else self.sizes(cost)
         total = float(need.sum())
         self._worst = 0.0 if self.largest is None else float(need.max()) / self.largest
         fine = total <= self.budget and self._worst <= 1.0

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
+from linksim.codec.token_coder import Packed
 from linksim.codec.token_layout import Layout
 from linksim.link.slices import Slice
-from linksim.packet.base_layer import PAD_BYTES, BaseLayer
+from linksim.packet.base_layer import BaseLayer
 from linksim.packet.reed_solomon import ReedSolomon
 from linksim.packet.token_header import TokenFormat, TokenPacket, read_full
 
@@ -20,7 +23,7 @@ def layout_of(form: TokenFormat, tokens: int | None = None) -> Layout:
         form.packets,
         form.interleave,  # type: ignore[arg-type]
         form.descriptions,
-        tokens or form.sent or form.packets + form.base * form.rows * form.columns,
+        tokens or form.sent or max(form.packets, form.base * form.rows * form.columns),
         form.stages,
         form.sent,
         base=form.base,
@@ -28,24 +31,23 @@ def layout_of(form: TokenFormat, tokens: int | None = None) -> Layout:
 
 
 def base_layer(form: TokenFormat) -> BaseLayer | None:
-    """How the base layer travels, if there is one."""
+    """How the base layer is protected, if there is one."""
     return BaseLayer(form.packets, form.parity) if form.base else None
 
 
-def wrap(form: TokenFormat, tokens: int, bodies: Sequence[bytes]) -> list[Slice]:
-    """The packets of an image, parity behind, from the bodies of those that carry tokens (and of the base layer)."""
+def wrap(form: TokenFormat, tokens: int, packed: Packed) -> list[Slice]:
+    """The packets of an image, parity behind, from the bodies of those that carry tokens."""
     if (base := base_layer(form)) is not None:
-        found = []
-        for number, (head, piece, body) in enumerate(base.spread(bodies)):
-            data = form.wrap(number, tokens, head + piece + body)
-            front = form.header_bytes + len(head)
-            if number >= base.enough:
-                one = Slice(data, front, form.check_bytes, parity_bytes=len(piece))
-            else:
-                fill = base.padding_bytes(len(bodies[-1]), number)
-                one = Slice(data, front + PAD_BYTES * (number == 0), form.check_bytes, fill)
-            found.append(one)
-        return found
+        return [
+            Slice(
+                form.wrap(number, tokens, front + piece + body),
+                form.header_bytes + len(front),
+                form.check_bytes,
+                parity_bytes=len(piece),
+            )
+            for number, (front, piece, body) in enumerate(base.spread(packed.bodies, packed.head))
+        ]
+    bodies = packed.bodies
     whole = [*bodies, *ReedSolomon(form.packets, form.parity).protect(bodies)]
     return [
         Slice(
@@ -60,8 +62,10 @@ def wrap(form: TokenFormat, tokens: int, bodies: Sequence[bytes]) -> list[Slice]
 
 def unwrap(
     packets: Sequence[bytes | None], mine: TokenFormat
-) -> tuple[Layout, list[bytes | None]] | None:
+) -> tuple[Layout, list[bytes | None], np.ndarray] | None:
     """Layout and bodies of an image's packets, in any order; None where none can be used. Never raises on any bytes.
+
+    The third is [N] bool: where the head of a body alone came back (``linksim.packet.base_layer``).
 
     What most packets say of the picture holds, and of two packets with one number the first. In full form the packets
     may be laid out in another way than ``mine``, as long as weights and picture size are the same.
@@ -92,8 +96,9 @@ def unwrap(
             numbered.setdefault(packet.number, packet.body)
     bodies = [numbered.get(n) for n in range(form.count)]
     if (base := base_layer(form)) is not None:
-        return layout, base.gather(bodies)
-    return layout, ReedSolomon(form.packets, form.parity).recover(bodies)
+        return layout, *base.gather(bodies)
+    recovered = ReedSolomon(form.packets, form.parity).recover(bodies)
+    return layout, recovered, np.zeros(form.packets, bool)
 
 
 def _readable(form: TokenFormat, mine: TokenFormat) -> bool:

@@ -5,13 +5,12 @@ length of bursts, such as a receiver reports (RFC 3550: fraction lost; RFC 3611:
 beforehand (``token_quality``). Neither pictures nor losses that really happen enter, so both ends derive the same
 choice from the scenario and nothing is signalled.
 
-Or a base layer alone is protected (``linksim.packet.base_layer``), and what its stages, P and the losses give is
-expected in the same way.
-
 For every P and D the losses of an image's N packets give the probabilities that so many of its N - P packets of tokens
 cannot be read (none, where at most P of all are lost); what the budget leaves for tokens and how much is filled in
-gives the metrics of each case. The choice taken has the least regret: in the worse of expected MSE and expected LPIPS
-it is the fewest times above the least that any choice reaches. A sum would let one metric pay for the other.
+gives the metrics of each case. Where a base layer alone is protected (``linksim.packet.base_layer``), packets that are
+lost keep that if at most P are, and leave their positions to be filled in if more are. The choice taken has the least
+regret: in the worse of expected MSE and expected LPIPS it is the fewest times above the least that any choice reaches.
+A sum would let one metric pay for the other.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from linksim.codec.token_coder import HEAD_SLACK
 from linksim.errors import ComponentError
 from linksim.link.token_quality import TokenQuality
 from linksim.packet.base_layer import BaseLayer
@@ -33,7 +33,7 @@ from linksim.types import ErasureProcess
 
 MOST_LISTED = 12  # packets whose patterns of losses are gone through one by one
 DRAWS = 1 << 12  # patterns beyond
-DEAREST = 1.4  # a picture's base layer over the mean one: there must be room for that
+DEAREST = 1.4  # a picture's base layer over the mean one: there must be room for its heads
 USED = 0.995  # of a budget, in the mean: the search for the number of tokens leaves up to one in a hundred
 
 
@@ -100,7 +100,7 @@ class Protection:
     """What is chosen.
 
     Args:
-      parity:       P, of the N packets, or of the pieces of the base layer.
+      parity:       P, of the N packets; with a base layer so many may be lost without it.
       descriptions: D, that the others are dealt to.
       base:         stages of the base layer; 0: there is none, and parity protects all tokens.
     """
@@ -113,7 +113,9 @@ class Protection:
         """What rows declare."""
         what = f"{self.parity} of {packets} packets parity, {self.descriptions} descriptions"
         if self.base:
-            what = f"{self.base} stages from any {packets - self.parity} of {packets} packets, the rest from each alone"
+            what = (
+                f"{self.base} stages of all from any {packets - self.parity} of {packets} packets"
+            )
         return f"{what}, for a believed loss of {belief.loss:.3g} in bursts of {belief.burst:.3g}"
 
 
@@ -179,22 +181,26 @@ def _with_base(
     room: float,
     positions: int,
 ) -> np.ndarray | None:
-    """``expected`` where a base layer alone is protected: with more than P packets lost there is no picture.
+    """``expected`` where a base layer alone is protected.
 
     Args: room: bytes of all packets without their overhead.
     """
-    layer = BaseLayer(packets, protection.parity)
-    own = math.ceil(quality.base_bits(protection.base) * positions / 8)
-    carried = float(layer.sizes(np.array([0] * packets + [own])).sum())
-    dear = np.array([0] * packets + [math.ceil(own * DEAREST)])
-    if layer.sizes(dear).sum() + packets > room:  # some pictures would not be sent at all
+    try:
+        layer = BaseLayer(packets, protection.parity)
+    except ValueError:  # no code has room for so much
         return None
-    bits = 8 * (room - carried) - 4 * packets
-    depth = quality.depth_above(bits / positions, protection.base)
-    if bits <= 0 or (depth - protection.base) * positions < packets:
+    bits_of_head = quality.longest_head(protection.base) * positions / packets
+    head, dear = (math.ceil(bits_of_head * c / 8) + HEAD_SLACK for c in (1.0, DEAREST))
+    if packets * (dear + layer.added_bytes(dear)) > room:  # some pictures would not be sent at all
         return None
-    cases = quality.at_with_base(depth, np.arange(packets + 1) / packets, protection.base)
-    cases[:, protection.parity + 1 :] = quality.nothing[:, None]
+    bits = 8 * (room - packets * layer.added_bytes(head)) - 4 * packets
+    depth = quality.depth_with_base(bits / positions, protection.base)
+    if depth < protection.base or depth * positions < packets:
+        return None
+    lost = np.arange(packets + 1) / packets
+    cases = quality.at(depth, lost)
+    kept = quality.at_with_base(depth, lost, protection.base)
+    cases[:, : protection.parity + 1] = kept[:, : protection.parity + 1]
     return cases @ _chances(belief, packets, 0, packets)
 
 
@@ -227,7 +233,7 @@ def choose(
         source = packets - parity
         wanted = (source, 2, 1) if modes else (descriptions or source,)
         options += [Protection(parity, d) for d in dict.fromkeys(min(d, source) for d in wanted)]
-    options += [Protection(parity, 1, base) for base in bases if base for parity in parities]
+    options += [Protection(parity, packets, base) for base in bases if base for parity in parities]
     setting = {"total": total, "overhead": overhead, "positions": positions}
     found = [expected(quality, belief, packets, one, **setting) for one in options]
     possible = [

@@ -33,8 +33,9 @@ class TokenQuality:
       metrics:      [2, s, f], of ``METRICS``.
       nothing:      [2], of a picture of which nothing arrived.
       bases:        stages of base layers, rising.
-      base_cost:    bits of a position in each of these, [b].
-      above_cost:   [b, s], bits of a position beside its base layer, in packets that need that alone.
+      head_bits:    bits of a position in each of these, [b].
+      head_longest: [b], the longest head of a picture's ten packets over its mean head, in the mean.
+      based_bits:   [b, s] that a position costs in packets that begin with a base layer, 0 below it.
       above:        [2, b, s, f], of ``METRICS`` where the share ``lost`` of the positions has the base layer alone.
     """
 
@@ -46,8 +47,9 @@ class TokenQuality:
     metrics: np.ndarray
     nothing: np.ndarray
     bases: tuple[int, ...]
-    base_cost: np.ndarray
-    above_cost: np.ndarray
+    head_bits: np.ndarray
+    head_longest: np.ndarray
+    based_bits: np.ndarray
     above: np.ndarray
 
     @classmethod
@@ -62,19 +64,25 @@ class TokenQuality:
             np.array([found[name] for name in METRICS]),
             np.array([found["nothing"][name] for name in METRICS]),
             tuple(found["bases"]),
-            np.array(found["base_bits"]),
-            np.array(found["above_bits"]),
+            np.array(found["head_bits"]),
+            np.array(found["head_longest"]),
+            np.array(found["based_bits"]),
             np.array([found["above"][name] for name in METRICS]),
         )
 
-    def base_bits(self, base: int) -> float:
-        """What a position costs in a base layer of so many stages. Raises ValueError: there are no numbers for it."""
-        return float(self.base_cost[self._base(base)])
+    def longest_head(self, base: int) -> float:
+        """Bits of a position in the longest head of a picture, for a base layer of so many stages.
 
-    def depth_above(self, bits: float, base: int) -> float:
-        """Stages of a position, base layer included, where so many bits pay for the others."""
-        above = self.stages >= base
-        return float(np.interp(bits, self.above_cost[self._base(base)][above], self.stages[above]))
+        Raises: ValueError: there are no numbers for it.
+        """
+        b = self._base(base)
+        return float(self.head_bits[b] * self.head_longest[b])
+
+    def depth_with_base(self, bits: float, base: int) -> float:
+        """Stages of a position that so many bits pay for in packets that begin with a base layer; 0: not even that."""
+        cost = self.based_bits[self._base(base)]
+        there = self.stages >= base
+        return float(np.interp(bits, cost[there], self.stages[there], left=0.0))
 
     def at_with_base(self, depth: float, lost: np.ndarray, base: int) -> np.ndarray:
         """Mean metrics of pictures with ``depth`` stages, of shares ``lost`` [k] of the positions only the base layer.

@@ -6,12 +6,15 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from linksim.codec.tokens import TokenCodec
+from linksim.codec.token_coder import HEAD_SLACK
+from linksim.codec.tokens import TokenCodec, whole_bytes
 from linksim.link.slices import Rooms, Slice
 from linksim.link.token_packets import base_layer, layout_of, wrap
+from linksim.packet.base_layer import BaseLayer
 from linksim.packet.reed_solomon import LENGTH_BYTES
 from linksim.packet.token_header import TokenFormat
 
@@ -73,7 +76,7 @@ class TokenSender:
         tried: list[set[int]] = [set() for _ in images]
         most = np.zeros(len(images), np.int64)  # tokens of what was found
         rows = np.arange(len(images))
-        sizes = None if layer is None else layer.sizes
+        sizes = None if layer is None else partial(based_sizes, layer)
         for _ in range(_TRIES):
             layouts = codec.fit(tokens[rows], least, budgets[rows], sizes=sizes)
             fitting = [
@@ -84,9 +87,9 @@ class TokenSender:
             if not fitting:
                 break
             rows = np.array([b for b, _ in fitting])
-            bodies = codec.pack(tokens[rows], [layout for _, layout in fitting])
+            packed = codec.pack(tokens[rows], [layout for _, layout in fitting])
             again = []
-            for (b, layout), mine in zip(fitting, bodies, strict=True):
+            for (b, layout), mine in zip(fitting, packed, strict=True):
                 tried[b].add(layout.tokens)
                 packets = wrap(form, layout.tokens, mine)
                 scale = _scale(packets, int(rooms.total[b]), rooms.each[b], fixed)
@@ -101,6 +104,12 @@ class TokenSender:
             if not rows.size:
                 break
         return found
+
+
+def based_sizes(layer: BaseLayer, cost: np.ndarray) -> np.ndarray:
+    """Bytes of packets without their overhead. Args: cost [N, 2] bits, of the base layer and the rest. Returns: [N]."""
+    head = int(np.ceil(cost[:, 0].max() / 8)) + HEAD_SLACK
+    return whole_bytes(cost) + layer.added_bytes(head)
 
 
 def _scale(packets: Sequence[Slice], total: int, each: np.ndarray, fixed: int) -> float:

@@ -27,6 +27,7 @@ from linksim.link.token_parity import Belief, Protection, choose
 from linksim.link.token_quality import shipped
 from linksim.link.token_sender import TokenSender
 from linksim.packet import crc
+from linksim.packet.base_layer import BaseLayer
 from linksim.packet.token_header import MAX_STAGES, Check, Form, TokenFormat
 from linksim.seeds import FrameSeeds
 from linksim.types import Decoded, Status
@@ -63,9 +64,9 @@ class Tokens:
       packets:      N, of an image, parity included.
       parity:       P of them are Reed-Solomon parity: any N - P of the N give all tokens. "auto": as many as suit the
                     losses that the transmitter believes in (``linksim.link.token_parity``); both ends derive it.
-      base:         so many of the stages make a base layer, which alone is protected: each of the N packets carries a
-                    piece of it, any N - P of which give it, and the other stages of its own positions. 0: none;
-                    "auto": chosen as parity is.
+      base:         so many of the stages make a base layer, which alone is protected: every packet decodes alone and
+                    carries parity too, and with at most P of the N packets lost the base layer of their positions comes
+                    back (``linksim.packet.base_layer``). 0: none; "auto": chosen as parity is.
       descriptions: D, that the N - P packets of tokens are dealt to; a packet is coded given the earlier ones of its
                     description and is lost with any of them. None: N - P (intra-slice: every packet decodes alone);
                     1: layered; 2..5: multiple description. "auto": N - P, 2 or 1, chosen as parity is.
@@ -142,8 +143,7 @@ class Tokens:
             raise ValueError(f"base must be 0..{MAX_STAGES - 1} stages, got {self.base} (or auto)")
         if self.base != 0 and self.descriptions not in (None, "auto"):
             raise ValueError(
-                f"with a base layer every packet is readable given that alone: leave descriptions out, got "
-                f"{self.descriptions}"
+                f"with a base layer every packet decodes alone: leave descriptions out, got {self.descriptions}"
             )
         if self._base and self._adapts and self._base not in (known := shipped().bases):
             raise ValueError(
@@ -171,6 +171,8 @@ class Tokens:
                 f"{self._source} packets in {self._descriptions} descriptions; give fewer descriptions"
             )
         _ = self._link  # refuses what it cannot use
+        if self._base:
+            BaseLayer(self.packets, self._parity)
         fixed = (self._source, self._parity, self._descriptions)
         TokenFormat(0, 8, 8, 1 + self._base, *fixed, check=self.check, base=self._base)
 
@@ -193,8 +195,6 @@ class Tokens:
 
     @property
     def _descriptions(self) -> int:
-        if self._base:
-            return 1
         if self.descriptions is None or self.descriptions == "auto":
             return self._source
         return self.descriptions
@@ -245,8 +245,7 @@ class Tokens:
 
     @cached_property
     def _link(self) -> SliceLink:
-        apart = self._source if self._base else self._descriptions
-        rank = [n // apart for n in range(self._source)]
+        rank = [n // self._descriptions for n in range(self._source)]
         low = [0 if self.uep is None or r >= self.uep.packets else self.uep.steps for r in rank]
         shares = [1.0 if self.shares is None else self.shares[r % len(self.shares)] for r in rank]
         more = self.packets - self._source
@@ -308,7 +307,7 @@ class Tokens:
             )
         parity = f", {self.parity} of them parity" if self.parity else ""
         if self._base:
-            parity = f", any {self.packets - self._parity} of which give {self._base} stages"
+            parity = f", any {self.packets - self._parity} of which give {self._base} stages of all positions"
         return f"{text}{parity}, {max(most, 0)} bytes for the codec"
 
     def _check(self, point: LinkPoint) -> None:
@@ -356,14 +355,15 @@ class Tokens:
         """
         codec = self._receiver
         mine = self._format(codec, *size, kind)
-        rows, layouts, bodies = [], [], []
+        rows, layouts, bodies, heads = [], [], [], []
         for b, packets in enumerate(arrived):
             opened = unwrap(packets, mine)
             if opened is not None:
                 rows.append(b)
                 layouts.append(opened[0])
                 bodies.append(opened[1])
-        reads = codec.unpack(bodies, layouts) if rows else []
+                heads.append(opened[2])
+        reads = codec.unpack(bodies, layouts, heads) if rows else []
         useful = [i for i, read in enumerate(reads) if read.decodable.any()]
         images: list[np.ndarray | None] = [None] * len(arrived)
         status = [Status.OUTAGE if gone else Status.FAILED for gone in outage]

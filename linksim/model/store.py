@@ -158,11 +158,17 @@ class Bundle:
         return hashlib.sha256(bytes.fromhex("".join(digests))).digest()[:8]
 
 
-def half(arrays: Mapping[str, np.ndarray], bits: int | None = None) -> dict[str, np.ndarray]:
+def half(
+    arrays: Mapping[str, np.ndarray],
+    bits: int | None = None,
+    scales: Mapping[str, float] | None = None,
+) -> dict[str, np.ndarray]:
     """float16 copies.
 
-    Args:   bits: kernels are rounded to multiples of a power of two, about their RMS / 2^bits, which compresses;
-            biases, tables and scales stay as they are. None: nothing is rounded beyond float16.
+    Args:
+      bits:   kernels are rounded to multiples of a power of two, about their RMS / 2^bits, which compresses; biases,
+              tables and scales stay as they are. None: nothing is rounded beyond float16.
+      scales: RMS to go by, for arrays that are differences from others.
     Raises: ComponentError where a value does not fit. ValueError: bits outside 1..12.
     """
     if bits is not None and not 1 <= bits <= MOST_BITS:
@@ -171,16 +177,21 @@ def half(arrays: Mapping[str, np.ndarray], bits: int | None = None) -> dict[str,
     with np.errstate(over="ignore"):
         for name, value in arrays.items():
             rounds = bits is not None and name.endswith(KERNELS)
-            small[name] = (_rounded(value, bits) if rounds else value).astype(np.float16)
+            rms = (scales or {}).get(name) or root_mean_square(value)
+            small[name] = (_rounded(value, bits, rms) if rounds else value).astype(np.float16)
     for name, value in small.items():
         if not np.isfinite(value).all():
             raise ComponentError(f"{name} has values that float16 cannot hold; nothing was written")
     return small
 
 
-def _rounded(value: np.ndarray, bits: int | None) -> np.ndarray:
+def root_mean_square(value: np.ndarray) -> float:
+    """Of an array's elements; 0 of none."""
+    return float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) if value.size else 0.0
+
+
+def _rounded(value: np.ndarray, bits: int | None, rms: float) -> np.ndarray:
     assert bits is not None
-    rms = float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) if value.size else 0.0
     if not 0 < rms < np.inf:
         return value
     step = 2.0 ** np.floor(np.log2(rms) - bits + 0.5)
@@ -192,6 +203,7 @@ def write_bundle(
     arrays: Mapping[str, np.ndarray],
     card: Mapping[str, Any],
     bits: int | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write weights as float16 .npz with their card beside them.
 
@@ -199,13 +211,13 @@ def write_bundle(
       path:   of the .npz; the card is the .json of the same name.
       arrays: weights by path, those of the file itself.
       card:   facts; ``sha256``, ``parameters``, ``bytes`` and ``rounding_bits`` are added. ``shared`` lists what the
-              network takes from other files: ``weights`` (their name), ``sha256``, ``parts`` (names or paths) and
-              ``parameters``.
-      bits:   see ``half``.
+              network takes from other files: ``weights`` (their name), ``sha256``, ``parts`` (names or paths),
+              ``parameters``, and ``differences`` (paths of arrays of this file to which those of the other are added).
+      bits, scales: see ``half``.
     Returns: the card as written.
     Raises: ComponentError: not finite in float16, or above the limit of a shipped file.
     """
-    small = half(arrays, bits)
+    small = half(arrays, bits, scales)
     write_arrays(path, small, compress=True)
     data = path.read_bytes()
     if len(data) > LIMIT:
@@ -242,18 +254,22 @@ def _load(name: str, chain: int) -> Bundle:
     try:
         card = json.loads(card_path.read_text())
         digest = str(card["sha256"])
-        shared = [(str(s["weights"]), str(s["sha256"]), list(s["parts"])) for s in _shared(card)]
+        shared = [
+            (str(s["weights"]), str(s["sha256"]), list(s["parts"]), list(s.get("differences", ())))
+            for s in _shared(card)
+        ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ComponentError(f"{card_path.name} is not a model card ({error!r})") from error
     own = {k: v.astype(np.float32) for k, v in read_arrays(path, sha256=digest).items()}
     arrays: dict[str, np.ndarray] = {}
-    for weights, expected, parts in shared:
+    for weights, expected, parts, differences in shared:
         if not chain:
             raise ComponentError(f"{card_path.name}: more than {_CHAIN} files share parts in a row")
         base = _load(beside(path.parent, weights), chain - 1)
         if base.card["sha256"] != expected:
+            taken = ", ".join(map(str, (parts or differences)[:4]))
             raise ComponentError(
-                f"{path.name} takes {', '.join(map(str, parts[:4]))} from {weights} of SHA-256 {expected[:12]}..., "
+                f"{path.name} takes {taken} from {weights} of SHA-256 {expected[:12]}..., "
                 f"what is there has {base.card['sha256'][:12]}...: export {path.stem} again, or reinstall linksim"
             )
         arrays |= {
@@ -261,6 +277,12 @@ def _load(name: str, chain: int) -> Bundle:
             for key, value in base.arrays.items()
             if any(belongs(key, str(part)) for part in parts)
         }
+        for key in map(str, differences):
+            if key not in own or key not in base.arrays or own[key].shape != base.arrays[key].shape:
+                raise ComponentError(
+                    f"{card_path.name}: {key} is said to be a difference from {weights}, and one of the two lacks it"
+                )
+            own[key] = base.arrays[key] + own[key]
     return Bundle(card, arrays | own)
 
 

@@ -3,7 +3,7 @@
 Column by column, the K source packets are K symbols of GF(2^8), and the P parity packets those of a systematic
 Reed-Solomon code shortened to N symbols (N <= 255), the code of the library ``reedsolo``. It is linear, and which
 packets are lost is known: what the library makes of unit vectors, once for each pattern of losses, is a matrix, and the
-columns of the packets are multiplied by it all at once.
+columns of the packets are multiplied by it all at once (or the library decodes them one by one, where there are few).
 
 Packets of unequal length are protected as in RFC 5109: each counts as | length (2 bytes) | bytes | zeros |, filled up
 to the longest. What is sent of the source packets is their bytes alone; the parity packets are two bytes longer than
@@ -110,9 +110,24 @@ class ReedSolomon:
         used = np.flatnonzero(here)[: self.source]
         if used.size < self.source:
             return None
+        if (
+            received.shape[1] < self.source
+        ):  # fewer words than a matrix for this pattern of losses takes
+            source[lost] = self._word_by_word(received, here)[lost]
+            return source
         mending = _mending(self.source, self.parity, tuple(used.tolist()))
         source[lost] = _times(mending[lost], received[used])
         return source
+
+    def _word_by_word(self, received: np.ndarray, here: np.ndarray) -> np.ndarray:
+        codec = _codec(self.source, self.parity)
+        gone = np.flatnonzero(~here).tolist()
+        words = np.where(here[:, None], received, 0).astype(np.uint8).T
+        found = [
+            codec.decode(bytearray(w.tobytes()), erase_pos=gone, only_erasures=True)[0]
+            for w in words
+        ]
+        return np.array([list(word) for word in found], np.uint8).T
 
     # ---------------------------------------------------------------------------------------- unequal lengths
 

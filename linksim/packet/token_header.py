@@ -63,8 +63,8 @@ class TokenFormat:
       rows, columns: positions of the grid, 1..256 each.
       stages:       tokens of a position, 1..16.
       packets:      that carry tokens, 1..64.
-      parity:       packets of Reed-Solomon parity besides, packets + parity at most 64; with a base layer so many of
-                    its pieces are parity, and there are no packets besides.
+      parity:       packets of Reed-Solomon parity besides, packets + parity at most 64; with a base layer so many
+                    packets may be lost without it, and there are no packets besides.
       descriptions: that the packets are dealt to, 1..packets.
       interleave:   which positions a packet has: "raster", "checker" or "random".
       sent:         0: tokens are of all positions; else of so many that the model chooses, at most 16383.

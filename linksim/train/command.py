@@ -23,7 +23,7 @@ def choose_backend(threads: int) -> None:
         tf = quiet.load("tensorflow")
         with contextlib.suppress(RuntimeError):  # a process that has computed keeps its threads
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def train(

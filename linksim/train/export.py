@@ -1,7 +1,8 @@
 """Export: float16 weights of a run's last checkpoint, with a model card.
 
 What a recipe froze is not written again: the card says which file it comes from. A perceptual decoder of NTSCC is the
-file of its ``g_s``, and names ``ntscc`` for the rest.
+file of its ``g_s``, and names ``ntscc`` for the rest. Kernels that a fine-tune moved but little are written as
+differences from where they started, which take fewer bits.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 
 from linksim.errors import ComponentError, MissingAssetError, ScenarioError
 from linksim.model.store import (
+    KERNELS,
     assign,
     belongs,
     beside,
     load_bundle,
     read_arrays,
+    root_mean_square,
     variables,
     write_bundle,
 )
@@ -34,6 +37,7 @@ PRIVATE = (
     "start_from",
     "licence",
 )  # of the recipe: paths of a machine, told elsewhere
+NEAR = 0.7  # a difference's RMS over the variable's: half a bit a weight
 NO_LICENCE = "The recipe states no licence; the terms of the training data apply."
 
 
@@ -90,9 +94,16 @@ def export(
     assign(net, arrays, what=checkpoint.name)
     kept = task.exported(net)
     arrays = {path: arrays[path] for path in variables(kept)}
-    shared = shared_parts(config, base, kept, arrays, target, name)
+    shared, less = shared_parts(config, base, kept, arrays, target, name)
     elsewhere = [part for entry in shared for part in entry["parts"]]
     arrays = {k: v for k, v in arrays.items() if not any(belongs(k, part) for part in elsewhere)}
+    scales: dict[str, float] = {}
+    if bits is not None:
+        scales = {path: root_mean_square(arrays[path]) for path in less}
+        arrays |= {path: arrays[path] - value for path, value in less.items()}
+    else:
+        shared = [{k: v for k, v in entry.items() if k != "differences"} for entry in shared]
+        shared = [entry for entry in shared if entry["parts"]]
     step, seconds = int(state["step"]), float(state["seconds"])
     origin = origin_of(state)
     recipe = {k: v for k, v in asdict(config).items() if k not in PRIVATE}
@@ -116,8 +127,8 @@ def export(
     if shared:
         card["shared"] = shared
     path = target / f"{name}.npz"
-    write_bundle(path, arrays, card, bits)
-    write_bundle(path, arrays, card | {"golden": type(task).golden(path)}, bits)
+    write_bundle(path, arrays, card, bits, scales)
+    write_bundle(path, arrays, card | {"golden": type(task).golden(path)}, bits, scales)
     return path
 
 
@@ -128,48 +139,61 @@ def shared_parts(
     arrays: Mapping[str, np.ndarray],
     target: Path,
     name: str,
-) -> list[dict[str, Any]]:
-    """What a network takes from other files: what the recipe froze, where a file has it.
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """What a network takes from other files: what the recipe froze, where a file has it, and what others differ from.
 
     The file is that of the name that the run started from, in ``target`` or shipped; where it does not have what was
     frozen (any more), all of it is exported once more.
 
     Args:    net: what is exported; arrays: its variables by path; name: of the new file.
-    Returns: entries of the card's ``shared``.
+    Returns: entries of the card's ``shared``; path -> what a variable is written as the difference from.
     """
     entries: list[dict[str, Any]] = []
+    less: dict[str, np.ndarray] = {}
     frozen = {path for path in arrays if any(belongs(path, part) for part in config.freeze)}
+    moved = {path for path in arrays if path.endswith(KERNELS)} - frozen
     try:
-        used = sources(net, config, base) if frozen else []
+        used = sources(net, config, base)
     except (MissingAssetError, ComponentError, ScenarioError):
-        return entries
+        return entries, less
     for start, _, chosen in reversed(used):  # where several fill a variable, the last one counts
-        own = frozen & set(chosen)
-        frozen -= own
+        own, near = frozen & set(chosen), moved & set(chosen)
+        frozen, moved = frozen - own, moved - near
         weights = Path(start.weights).stem
         try:
             found = load_bundle(beside(target, weights))
         except (MissingAssetError, ComponentError):
             continue
-        if weights == name or not own or not all(_same(found.arrays, arrays, p) for p in own):
+        if not all(_same(found.arrays, arrays, p) for p in own):
+            own = set()
+        near = {path for path in near if _near(found.arrays, arrays, path)}
+        if weights == name or not (own or near):
             continue
+        less |= {path: found.arrays[path] for path in near}
         entries.append(
             {
                 "weights": weights,
                 "sha256": found.card["sha256"],
                 "parts": _names(net, own),
                 "parameters": int(sum(arrays[path].size for path in own)),
+                **({"differences": sorted(near)} if near else {}),
             }
         )
-    return entries[::-1]
+    return entries[::-1], less
+
+
+def _near(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: str) -> bool:
+    """Whether a variable has moved so little that its difference takes fewer bits."""
+    if path not in one or one[path].shape != two[path].shape:
+        return False
+    return root_mean_square(two[path] - one[path]) < NEAR * root_mean_square(two[path])
 
 
 def _same(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: str) -> bool:
     """Whether a variable is the same but for an export's rounding."""
     if path not in one or one[path].shape != two[path].shape:
         return False
-    rms = float(np.sqrt(np.mean(np.square(two[path]))))
-    return bool(np.abs(one[path] - two[path]).max() <= rms / 2**7)
+    return bool(np.abs(one[path] - two[path]).max() <= root_mean_square(two[path]) / 2**7)
 
 
 def _names(net: Any, paths: set[str]) -> list[str]:

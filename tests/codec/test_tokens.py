@@ -63,13 +63,13 @@ def test_budgets_are_kept_and_used(weights, images, prior, descriptions):
     assert all(layout is not None for layout in found)
     sent = codec.pack(tokens, found)
     for b, (layout, bodies) in enumerate(zip(found, sent, strict=True)):
-        used = sum(len(data) + 3 for data in bodies)
+        used = sum(len(data) + 3 for data in bodies.bodies)
         assert used <= budgets[b]
         assert used >= budgets[b] - 6 or layout.tokens == layout.most
         if layout.tokens < layout.most:
             more = min(layout.most, layout.tokens + 10)
             cost = codec.estimate(tokens[b : b + 1], [replace(layout, tokens=more)])[0]
-            assert np.ceil(cost / 8).sum() + 12 > budgets[b]
+            assert np.ceil(cost.sum(1) / 8).sum() + 12 > budgets[b]
     assert found[0].tokens < found[1].tokens <= found[2].tokens
     alone = codec.fit(tokens[1:2], plan, budgets[1:2], overhead=3)
     assert alone == found[1:2], "what fits a picture does not depend on its company"
@@ -82,7 +82,7 @@ def test_budgets_at_the_ends(codec, images):
     assert found[2] is None or codec.estimate(tokens[2:], found[2:])[0].sum() <= 32
     tight = codec.fit(tokens, base(), [10**6] * 3, largest=4)
     for layout, bodies in zip(tight, codec.pack(tokens, tight), strict=True):
-        assert layout.tokens < layout.most and max(map(len, bodies)) <= 4
+        assert layout.tokens < layout.most and max(map(len, bodies.bodies)) <= 4
 
 
 def test_the_same_tokens_give_the_same_picture_at_any_prior(weights, codec, images):
@@ -92,7 +92,7 @@ def test_the_same_tokens_give_the_same_picture_at_any_prior(weights, codec, imag
     shown = []
     for prior in ("transformer", "order-0", "none"):
         end = TokenCodec(weights, prior)
-        reads = end.unpack(end.pack(tokens, plans), plans)
+        reads = end.unpack([one.bodies for one in end.pack(tokens, plans)], plans)
         shown.append(end.conceal(reads, plans, *SIZE, seeds))
         assert shown[-1].shape == images.shape and shown[-1].dtype == np.uint8
     assert np.array_equal(shown[0], shown[1]) and np.array_equal(shown[0], shown[2])
@@ -108,7 +108,7 @@ def test_a_picture_depends_on_its_own_packets_and_seed(codec, images, how):
     tokens = codec.tokenise(images)
     plans = [base(tokens=40), base(tokens=20), base(tokens=30, descriptions=2)]
     bodies = [
-        [data if p != 1 else None for p, data in enumerate(row)]
+        [data if p != 1 else None for p, data in enumerate(row.bodies)]
         for row in codec.pack(tokens, plans)
     ]
     reads, seeds = codec.unpack(bodies, plans), FrameSeeds.of(3, 3)
@@ -253,7 +253,7 @@ def test_the_search_finds_what_fits_whatever_stages_cost(dear):
         search = _Search(plan, worth, budget, None, None)
         for _ in range(MOST_TRIES):
             if not search.done:
-                search.found(cost(search.next))
+                search.found(np.stack([cost(search.next), np.zeros(4)], 1))
         assert search.fits is not None
         used = np.ceil(cost(search.fits) / 8).sum()
         more = np.ceil(cost(min(search.fits + 1, plan.most)) / 8).sum()

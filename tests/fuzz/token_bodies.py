@@ -41,7 +41,7 @@ def _layouts() -> tuple[Layout, ...]:
     made = [Layout(*grid, 4, "random", d, t, stages) for d, t in ((4, 40), (1, 40), (2, 7))]
     made.append(Layout(*grid, 3, "raster", 3, 48, stages))
     made.append(Layout(*grid, 3, "random", 1, 14, stages, sent=6))
-    made.append(Layout(*grid, 4, "random", 1, 20, stages, base=1))
+    made.append(Layout(*grid, 4, "random", 4, 20, stages, base=1))
     return tuple(made)
 
 
@@ -52,9 +52,9 @@ def seeds() -> list[bytes]:
     tokens = np.random.default_rng(1).integers(0, 32, (1, *padded(*SIZE), stages)).astype(np.int16)
     found = []
     for layout in _layouts():
-        bodies = _codecs()["transformer"].pack(tokens, [layout])[0]
+        bodies = _codecs()["transformer"].pack(tokens, [layout])[0].bodies
         found.append(b"".join(bytes([len(body)]) + body for body in bodies))
-        read = _codecs()["transformer"].unpack([[None] * layout.bodies], [layout])
+        read = _codecs()["transformer"].unpack([[None] * layout.packets], [layout])
         # compiles what draws pictures
         _codecs()["transformer"].conceal(read, [layout], *SIZE, FrameSeeds.of(0, 1))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import comb
+from math import ceil, comb
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from linksim.link.token_parity import (
     unread,
 )
 from linksim.link.token_quality import METRICS, shipped
+from linksim.packet.base_layer import BaseLayer
 from linksim.packet.gilbert_elliott import GilbertElliott
 from linksim.packet.loss import Iid
 from linksim.packet.trace import Trace
@@ -30,7 +31,7 @@ from linksim.seeds import FrameSeeds
 SETTING = {"total": 512, "overhead": 4, "positions": 64}  # 0.25 bpp at 128x128
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 GOLDEN = [0, 2, 2, 3, 5, 6, 7]
-BASES = [(0, 0), (3, 4), (3, 5), (3, 5), (1, 7), (1, 8), (1, 8)]
+BASES = [(0, 0), (3, 2), (3, 3), (2, 4), (0, 5), (1, 6), (1, 7)]
 BURSTS = [0, 0, 0, 0, 0, 6, 8]  # of 2.5: parity pays off only where it is nearly everything
 
 
@@ -146,27 +147,38 @@ def test_a_base_layer_is_chosen_where_it_pays():
 
 
 def test_a_base_layer_leaves_room_for_pictures_that_cost_more():
-    """Protection(7, 1, 3), three stages from any three packets, would fit the mean picture and no dearer one."""
-    own = shipped().base_bits(3) * SETTING["positions"] / 8
+    """Protection(5, 10, 3), three stages with any five lost, would fit the mean picture and no dearer one."""
+    layer = BaseLayer(10, 5)
     room = USED * SETTING["total"] - 10 * SETTING["overhead"]
-    assert own * 10 / 3 < room < DEAREST * own * 10 / 3
-    assert expected(shipped(), memoryless(0.5), 10, Protection(7, 1, 3), **SETTING) is None
-    assert expected(shipped(), memoryless(0.5), 10, Protection(7, 1, 1), **SETTING) is not None
+    mean = shipped().longest_head(3) * SETTING["positions"] / 10 / 8
+    taken = [10 * (h + layer.added_bytes(h)) for h in (ceil(mean) + 1, ceil(DEAREST * mean) + 1)]
+    assert taken[0] < room < taken[1]
+    assert expected(shipped(), memoryless(0.5), 10, Protection(5, 10, 3), **SETTING) is None
+    assert expected(shipped(), memoryless(0.5), 10, Protection(5, 10, 1), **SETTING) is not None
 
 
 def test_expectations_with_a_base_layer():
-    """Nothing lost: the depth that the bytes leave; beyond P losses there is no picture."""
+    """Nothing lost: the depth that the bytes leave; beyond P losses what arrived is worth what it is without parity."""
     quality = shipped()
     found = [
-        expected(quality, memoryless(0.0), 10, Protection(p, 1, 2), **SETTING) for p in range(7)
+        expected(quality, memoryless(0.0), 10, Protection(p, 10, 1), **SETTING) for p in range(7)
     ]
-    assert (np.diff(np.array(found), axis=0) > 0).all(), "parity costs depth"
-    depths = quality.depth_above(10.0, 1), quality.depth_above(30.0, 1), quality.depth_above(0.0, 2)
-    assert 1 < depths[0] < depths[1] and depths[2] == 2
+    assert (np.diff(np.array(found), axis=0) >= 0).all(), "parity costs depth"
+    assert (found[6] > found[1]).all()
+    depths = [quality.depth_with_base(bits, 1) for bits in (0.0, 10.0, 30.0)]
+    assert depths[0] == 0 and 1 < depths[1] < depths[2]
     certain = Belief(0.999, 1e6)  # everything is lost at once, nearly always
-    value = expected(quality, certain, 10, Protection(5, 1, 2), **SETTING)
+    value = expected(quality, certain, 10, Protection(5, 10, 2), **SETTING)
     assert value == pytest.approx(quality.nothing, rel=0.01)
-    assert expected(quality, certain, 10, Protection(9, 1, 3), **{**SETTING, "total": 200}) is None
+    assert expected(quality, certain, 10, Protection(9, 10, 3), **{**SETTING, "total": 200}) is None
+    often = memoryless(
+        0.7
+    )  # of ten packets seven are lost, and parity makes up for one: it only costs
+    with_it, without = (
+        expected(quality, often, 10, p, **SETTING)
+        for p in (Protection(1, 10, 1), Protection(0, 10))
+    )
+    assert (with_it >= without).all() and (with_it < 1.02 * without).all()
 
 
 def test_parity_grows_with_the_loss():
@@ -242,8 +254,8 @@ def test_a_base_layer_is_adopted_as_it_was_chosen(weights):
     auto = made(weights, parity="auto", descriptions="auto", base="auto")
     outcome = auto.simulate(IMAGES, point, SEEDS)
     words = outcome.note.split()
-    assert words[1:4] == ["stages", "from", "any"], outcome.note
-    same = made(weights, base=int(words[0]), parity=6 - int(words[4]))
+    assert words[1:6] == ["stages", "of", "all", "from", "any"], outcome.note
+    same = made(weights, base=int(words[0]), parity=6 - int(words[6]))
     assert np.array_equal(outcome.images, same.simulate(IMAGES, point, SEEDS).images)
     assert "of which give" in auto.preview(point, *SIZE)
 

@@ -85,7 +85,7 @@ def test_without_losses_the_picture_crosses_both_links(weights, kind, more):
         assert (book.crc > 0).all() and outcome.papr_db is not None
     else:
         head = 11 if more.get("header") == "full" else 2
-        own = 7 if "base" in more else 0  # lengths of the pieces, and what fills them up
+        own = 6 if "base" in more else 0  # lengths of the heads
         assert (book.headers == 8 * (6 * head + own)).all() and (book.crc == 8 * 6 * 2).all()
         assert (book.total <= point.bits(*SIZE)).all()
         assert (book.total > 0.85 * point.bits(*SIZE)).all(), "the budget is used"
@@ -105,13 +105,13 @@ def test_the_ledger_is_what_was_sent(weights):
     assert parity == outcome.ledger.parity.tolist()
     bodies = [[p.data[2:-2] for p in row[:5]] for row in sent]
     for row, mine in zip(sent, bodies, strict=True):
-        layout, found = unwrap([p.data for p in row], form)
+        layout, found, _ = unwrap([p.data for p in row], form)
         assert found == mine
         assert layout.tokens >= 5 and len(row[5].data) == max(map(len, mine)) + 2 + 4
 
 
 def test_a_base_layer_survives_what_its_parity_allows(weights):
-    """With P lost every position has its first stages, with more there is no picture."""
+    """With P lost every position has its first stages, with more those that arrived have all of theirs."""
     system = made(weights, base=1, parity=3)
     codec = TokenCodec(weights)
     form = system._format(codec, *SIZE, "packet")
@@ -121,23 +121,37 @@ def test_a_base_layer_survives_what_its_parity_allows(weights):
     assert [8 * sum(len(p.data) for p in row) for row in sent] == whole.ledger.total.tolist()
     for b, row in enumerate(sent):
         data = [p.data for p in row]
-        layout, bodies = unwrap(data, form)
-        assert layout.base == 1 and len(bodies) == 7 and layout.tokens >= 6 + layout.positions
+        layout, bodies, heads = unwrap(data, form)
+        assert layout.base == 1 and len(bodies) == 6 and layout.tokens >= layout.positions
+        assert not heads.any()
         kept = [d if n in (0, 4, 5) else None for n, d in enumerate(data)]
-        layout, bodies = unwrap(kept, form)
-        read = codec.unpack([bodies], [layout])[0]
-        assert read.decodable.tolist() == [True, False, False, False, True, True, True]
+        layout, bodies, heads = unwrap(kept, form)
+        assert heads.tolist() == [False, True, True, True, False, False]
+        read = codec.unpack([bodies], [layout], [heads])[0]
+        assert read.decodable.tolist() == [True, False, False, False, True, True]
         assert (read.index[..., 0] >= 0).all() and (read.index[..., 1] < 0).any()
         assert np.array_equal(read.index[..., 0], codec.tokenise(IMAGES[b : b + 1])[0, ..., 0])
-        assert unwrap([*kept[:5], None], form)[1][-1] is None
+        fewer = unwrap([*kept[:5], None], form)
+        assert not fewer[2].any() and [d is not None for d in fewer[1]] == [
+            True,
+            *[False] * 3,
+            True,
+            False,
+        ]
     for lost in ((0, 1, 2), (3, 4, 5)):
         got = system.simulate(IMAGES, packet(Lose(lost), 0.17), SEEDS)
         assert set(got.status) == {Status.CONCEALED} and (got.images != whole.images).any()
         assert np.array_equal(got.ledger.total, whole.ledger.total)
     got = system.simulate(IMAGES, packet(Lose((0, 1, 2, 3)), 0.17), SEEDS)
+    assert set(got.status) == {Status.CONCEALED}, (
+        "two packets are worth what they are without parity"
+    )
+    got = system.simulate(IMAGES, packet(Lose(range(6)), 0.17), SEEDS)
     assert set(got.status) == {Status.FAILED}
-    assert (whole.ledger.parity > 0).all() and (whole.ledger.parity % (8 * 3) == 0).all()
-    assert "any 3 of which give 1 stages" in system.preview(packet(bpp=0.17), *SIZE)
+    assert (whole.ledger.parity > 0).all() and (whole.ledger.parity % (8 * 6) == 0).all()
+    assert "any 3 of which give 1 stages of all positions" in system.preview(
+        packet(bpp=0.17), *SIZE
+    )
 
 
 def test_losses_are_concealed_and_statuses_tell(weights):
@@ -308,6 +322,7 @@ def test_budgets_too_small(weights):
         ({"base": 4, "parity": "auto"}, "auto knows base layers of 1, 2, 3, 5 stages, got 4"),
         ({"base": 16}, r"base must be 0\.\.15 stages, got 16"),
         ({"base": -1}, r"base must be 0\.\."),
+        ({"base": 1, "packets": 40, "parity": 35}, "the loss of at most 33 of them, got 35"),
         ({"fraction": 0}, r"fraction must be in \(0, 1\]"),
         ({"temperature": -1}, "temperature at least 0"),
         ({"uep": {"packets": 1}}, "there are no others"),

@@ -68,6 +68,31 @@ def test_a_file_takes_the_parts_that_it_lacks(tmp_path):
     assert child.digest != bytes.fromhex(child.card["sha256"])[:8]  # the other file counts
 
 
+def test_a_file_may_hold_differences_from_another(tmp_path):
+    family(tmp_path)
+    near = {"g_s.conv/kernel": values(3) + np.float32(0.01) * values(4), "g_a/table": values(2)}
+    base = load_bundle(str(tmp_path / "base.npz"))
+    shared = {
+        "weights": "base",
+        "sha256": base.card["sha256"],
+        "parts": ["g_a.conv"],
+        "differences": ["g_s.conv/kernel"],
+    }
+    rms = float(np.sqrt(np.mean(near["g_s.conv/kernel"] ** 2)))
+    own = near | {"g_s.conv/kernel": near["g_s.conv/kernel"] - base.arrays["g_s.conv/kernel"]}
+    card = {"name": "near", "shared": [shared]}
+    write_bundle(tmp_path / "near.npz", own, card, 7, {"g_s.conv/kernel": rms})
+    found = load_bundle(str(tmp_path / "near.npz"))
+    assert set(found.arrays) == set(base.arrays)
+    off = np.abs(found.arrays["g_s.conv/kernel"] - near["g_s.conv/kernel"])
+    assert 0 < off.max() <= rms / 2**7
+    card = json.loads((tmp_path / "near.json").read_text())
+    card["shared"][0]["differences"] = ["g_s.conv/bias"]
+    (tmp_path / "near.json").write_text(json.dumps(card))
+    with pytest.raises(ComponentError, match=r"g_s.conv/bias is said to be a difference from base"):
+        load_bundle(str(tmp_path / "near.npz"))
+
+
 def test_another_version_of_the_other_file_is_refused(tmp_path):
     path = family(tmp_path)
     write_bundle(tmp_path / "base.npz", {"g_a/table": values(9)}, {"name": "base"})
