@@ -307,8 +307,10 @@ class TokenCoder:
         if heads is None:
             heads = [np.zeros(layout.packets, bool) for layout in layouts]
         for rows in self._batches(layouts):
-            mine = [[part[b] for b in rows] for part in (bodies, layouts, heads)]
-            for b, read in zip(rows, self._unpack(*mine), strict=True):
+            mine = self._unpack(
+                [bodies[b] for b in rows], [layouts[b] for b in rows], [heads[b] for b in rows]
+            )
+            for b, read in zip(rows, mine, strict=True):
                 found[b] = read
         return [read for read in found if read is not None]
 
