@@ -113,16 +113,19 @@ class ReedSolomon:
         if (
             received.shape[1] < self.source
         ):  # fewer words than a matrix for this pattern of losses takes
-            source[lost] = self._word_by_word(received, here)[lost]
+            source[lost] = self._word_by_word(received, used)[lost]
             return source
         mending = _mending(self.source, self.parity, tuple(used.tolist()))
         source[lost] = _times(mending[lost], received[used])
         return source
 
-    def _word_by_word(self, received: np.ndarray, here: np.ndarray) -> np.ndarray:
+    def _word_by_word(self, received: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """[K, L] from the K symbols ``used``: with no others there is nothing that they could contradict."""
         codec = _codec(self.source, self.parity)
-        gone = np.flatnonzero(~here).tolist()
-        words = np.where(here[:, None], received, 0).astype(np.uint8).T
+        gone = np.setdiff1d(np.arange(self.source + self.parity), used)
+        words = received.T.copy()
+        words[:, gone] = 0
+        gone = gone.tolist()
         found = [
             codec.decode(bytearray(w.tobytes()), erase_pos=gone, only_erasures=True)[0]
             for w in words

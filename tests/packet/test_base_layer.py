@@ -88,3 +88,14 @@ def test_packets_that_disagree_do_not_count():
 def test_parity_leaves_a_packet_at_least():
     with pytest.raises(ValueError, match=r"parity must be 0..3, got 4"):
         BaseLayer(4, 4)
+
+
+def test_damage_behind_the_check_is_no_exception():
+    """Blocks of a phy link come with CRCs of their own: what contradicts itself gives some heads, or none."""
+    layer, rng = BaseLayer(5, 3), np.random.default_rng(1)
+    sent = joined(layer, [rng.bytes(20) for _ in range(5)], 6)
+    for lost in range(1, 4):
+        for _ in range(20):
+            damaged = [s[:1] + rng.bytes(len(s) - 1) for s in sent]
+            found, alone = layer.gather([None] * lost + damaged[lost:])
+            assert alone.sum() == lost and all(len(found[n]) == 6 for n in range(lost))
