@@ -75,13 +75,17 @@ def run(data: bytes, number: int, folder: Path) -> None:
     if number % 11 == 0:
         bodies = [None if i == number % 3 else body for i, body in enumerate(bodies)]
     if number % 13 == 0:
-        bodies = [data] * layout.bodies
-    read = codec.unpack([bodies], [layout])[0]
+        bodies = [data] * layout.packets
+    heads = (np.arange(layout.packets) % 3 == number % 3) & (number % 5 == 0)
+    read = codec.unpack([bodies], [layout], [heads])[0]
     assert read.index.shape == (layout.rows, layout.columns, layout.stages)
-    assert read.decodable.shape == (layout.bodies,)
+    assert read.decodable.shape == (layout.packets,)
     assert read.index.min() >= -1 and read.index.max() < 32
     known = (read.index >= 0).sum()
-    assert known <= layout.tokens and (known > 0) == read.decodable.any()
+    assert known <= layout.tokens and (known > 0) >= read.decodable.any()
+    assert not (read.decodable & heads & (layout.base > 0)).any()
+    if not (heads.any() and layout.base):
+        assert (known > 0) == read.decodable.any()
     if number % EVERY == 0:
         how = CONCEALMENTS[number // EVERY % len(CONCEALMENTS)]
         one = FrameSeeds.of(number, 1)
