@@ -157,8 +157,8 @@ def shared_parts(
     except (MissingAssetError, ComponentError, ScenarioError):
         return entries, less
     for start, _, chosen in reversed(used):  # where several fill a variable, the last one counts
-        own, near = frozen & set(chosen), moved & set(chosen)
-        frozen, moved = frozen - own, moved - near
+        own = frozen & set(chosen)
+        frozen -= own
         weights = Path(start.weights).stem
         try:
             found = load_bundle(beside(target, weights))
@@ -166,9 +166,10 @@ def shared_parts(
             continue
         if not all(_same(found.arrays, arrays, p) for p in own):
             own = set()
-        near = {path for path in near if _near(found.arrays, arrays, path)}
+        near = {path for path in moved if _near(found.arrays, arrays, path)}
         if weights == name or not (own or near):
             continue
+        moved -= near
         less |= {path: found.arrays[path] for path in near}
         entries.append(
             {
