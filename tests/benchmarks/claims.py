@@ -154,17 +154,24 @@ CLAIMS: dict[str, Callable[[pd.DataFrame], Iterator[Claim]]] = {
 
 
 def judge(folder: Path) -> list[Claim]:
-    """The claims of a run. Raises KeyError for a scenario that none is made of."""
+    """The claims of a run. Raises ValueError for a scenario that none is made of."""
     name = json.loads((folder / "run.json").read_text())["scenario"]["name"]
+    if name not in CLAIMS:
+        raise ValueError(f"no claims are made of {name!r}; they are of {', '.join(CLAIMS)}")
     return list(CLAIMS[name](pd.read_csv(folder / "table.csv")))
 
 
 def main(folders: list[str]) -> int:
-    """Print what holds; 1 if something does not."""
+    """Print what holds; 1 if something does not, 2 on bad input."""
     failed = False
     for folder in folders:
+        try:
+            claims = judge(Path(folder))
+        except (OSError, ValueError) as error:
+            print(f"error: {folder}: {error}", file=sys.stderr)
+            return 2
         print(folder)
-        for holds, text in judge(Path(folder)):
+        for holds, text in claims:
             print(f"  {'noted' if holds is None else 'holds' if holds else 'FAILS'}  {text}")
             failed = failed or holds is False
     return int(failed)
