@@ -19,27 +19,13 @@ from linksim import registry
 from linksim.bench.answer import answer
 from linksim.codec.token_coder import Read
 from linksim.codec.token_layout import Layout, padded
-from linksim.codec.tokens import Engine, TokenCodec
+from linksim.codec.tokens import Conceal, Engine, TokenCodec, summed
 from linksim.seeds import FrameSeeds, Seed
 
 PACKETS = 10
 BATCH = 16
 RATE = 0.02  # of Adam, falling to 0
 LPIPS_WEIGHT = 2.0  # nats of ln MSE that one of LPIPS-squeeze counts
-
-
-def lost_positions(layout: Layout, gone: np.ndarray) -> np.ndarray:
-    """[B, positions] bool. Args: gone [B, N] bool, packets."""
-    return gone[:, layout.packet_of]
-
-
-def codes(engine: Engine, index: np.ndarray) -> np.ndarray:
-    """[..., S] int -> [..., d] float32, the sum of the codes that are there (-1: none)."""
-    found = np.zeros((*index.shape[:-1], engine.books[0].shape[1]), np.float32)
-    for s, book in enumerate(engine.books):
-        there = index[..., s, None] >= 0
-        found += np.where(there, book[np.maximum(index[..., s], 0)], np.float32(0))
-    return found
 
 
 def drawn(engine: Engine, index: np.ndarray, lost: np.ndarray, vector: Any) -> Any:
@@ -49,7 +35,7 @@ def drawn(engine: Engine, index: np.ndarray, lost: np.ndarray, vector: Any) -> A
     """
     from keras import ops
 
-    y_hat = codes(engine, index)
+    y_hat = summed(engine.books, index)
     filled = ops.where(lost[..., None], vector[None, None, None], y_hat)
     there = (index >= 0).astype(np.float32)
     there = np.where(lost[..., None], (index.max((0, 1, 2)) >= 0).astype(np.float32), there)
@@ -77,7 +63,7 @@ def learn(
         rng = Seed.root(0).child("mask-token", step).generator()
         rows = rng.choice(len(images), BATCH, replace=False)
         gone = rng.random((BATCH, PACKETS)) < loss_rate
-        lost = lost_positions(layout, gone).reshape(BATCH, layout.rows, layout.columns)
+        lost = gone[:, layout.packet_of].reshape(BATCH, layout.rows, layout.columns)
         x = images[rows].astype(np.float32)
         with tf.GradientTape() as tape:
             shown = drawn(engine, index[rows], lost, vector)
@@ -99,7 +85,7 @@ def measure(
     draws: int,
 ) -> dict[str, Any]:
     """PSNR and LPIPS-alex of three fillings. Args: pictures [B, H, W, 3] uint8; depth: stages of every position."""
-    engine = codec._painter
+    engine = codec.painter
     grid = padded(*test.shape[1:3])
     layout = Layout(*grid, PACKETS, tokens=depth * grid[0] * grid[1], stages=codec.stages)
 
@@ -109,29 +95,28 @@ def measure(
         return index
 
     vector = learn(engine, training, cut(training), layout, steps, loss_rate)
-    mean = engine.mean[:depth].sum(0)
     index = np.repeat(cut(test), draws, 0)
     pictures = np.repeat(test, draws, 0)
     seeds = FrameSeeds.of(1, len(index))
     gone = seeds.child("lost").uniform(PACKETS) < loss_rate
-    lost = lost_positions(layout, gone)
-    shown = {}
-    for name, stands_in in (("mean token", mean), ("learned mask token", vector)):
-        parts = [
-            np.asarray(
-                drawn(engine, index[i : i + 32], lost[i : i + 32].reshape(-1, *grid), stands_in)
-            )
-            for i in range(0, len(index), 32)
-        ]
-        shown[name] = np.clip(np.rint(np.concatenate(parts)), 0, 255).astype(np.uint8)
+    lost = gone[:, layout.packet_of]
+    learned = [
+        np.asarray(drawn(engine, index[i : i + 32], lost[i : i + 32].reshape(-1, *grid), vector))
+        for i in range(0, len(index), 32)
+    ]
     kept = np.where(lost.reshape(len(index), *grid, 1), -1, index)
     reads = [Read(part.astype(np.int16), ~g) for part, g in zip(kept, gone, strict=True)]
-    layouts = [layout] * len(reads)
-    height, width = test.shape[1:3]
-    shown["transformer"] = codec.conceal(reads, layouts, height, width, seeds)
-    shown["learned vector, decoder trained with holes"] = codec.conceal(
-        reads, layouts, height, width, seeds, "none"
-    )
+
+    def concealed(how: Conceal) -> np.ndarray:
+        height, width = test.shape[1:3]
+        return codec.conceal(reads, [layout] * len(reads), height, width, seeds, how)
+
+    shown = {
+        "mean token": concealed("mean-token"),
+        "learned mask token": np.clip(np.rint(np.concatenate(learned)), 0, 255).astype(np.uint8),
+        "transformer": concealed("one-shot"),
+        "learned vector, decoder trained with holes": concealed("none"),
+    }
     found: dict[str, Any] = {
         "loss": loss_rate,
         "stages": depth,

@@ -171,7 +171,8 @@ class TokenCodec:
         return net
 
     @cached_property
-    def _painter(self) -> Engine:
+    def painter(self) -> Engine:
+        """The engine whose decoder draws the pictures. Raises ComponentError: it was trained for other codebooks."""
         if not self.decoder:
             return self._engine
         other, mine = engine(self.decoder), self._engine
@@ -320,7 +321,7 @@ class TokenCodec:
             total = np.zeros((len(shown[0]), height, width, 3), np.float32)
             for sample in shown:
                 for b, one in enumerate(sample):
-                    total[b] += self._painter.synthesise(one)[:height, :width]
+                    total[b] += self.painter.synthesise(one)[:height, :width]
             found[part] = np.clip(np.rint(total / len(shown)), 0, 255)
         return found
 
@@ -339,7 +340,7 @@ class TokenCodec:
         grid = reads[0].index.shape[:2]
         index = np.stack([read.index.reshape(-1, self.stages) for read in reads])
         if how in ("none", "mean-token"):
-            codes = _codes(self._engine.books, index)
+            codes = summed(self._engine.books, index)
             if how == "none":
                 return [plain(codes, index, grid)]
             return [averaged(codes, index, self._engine.mean, layouts)]
@@ -352,7 +353,7 @@ class TokenCodec:
         return [filler.iterative(seeds.child(*name), steps, temperature, part) for name in names]
 
 
-def _codes(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:
+def summed(books: Sequence[np.ndarray], index: np.ndarray) -> np.ndarray:
     """Sum of the codes that are there. index [..., S] int, -1 none -> [..., d] float32."""
     total = np.zeros((*index.shape[:-1], books[0].shape[1]), np.float32)
     for s, book in enumerate(books):

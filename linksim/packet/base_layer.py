@@ -43,7 +43,8 @@ class BaseLayer:
         if not 0 <= self.parity < self.packets:
             raise ValueError(f"parity must be 0..{self.packets - 1}, got {self.parity}")
         if self._parity_for(1) is None:
-            most = (MAX_SYMBOLS // self.packets - 1) * self.packets // (MAX_SYMBOLS // self.packets)
+            each = MAX_SYMBOLS // self.packets  # symbols of a packet in a codeword
+            most = (each - 1) * self.packets // each
             raise ValueError(
                 f"the base layer of {self.packets} packets can be protected against the loss of at most {most} of "
                 f"them, got {self.parity}; send fewer packets"

@@ -18,7 +18,7 @@ def codec(tmp_path_factory) -> TokenCodec:
 
 
 def test_a_vector_shows_where_something_is_lost_alone(codec):
-    engine = codec._engine
+    engine = codec.painter
     index = codec.tokenise(pictures(2, 1, (64, 96))).astype(np.int64)
     lost = np.zeros(index.shape[:3], bool)
     some, other = engine.mean.sum(0), np.full_like(engine.mean[0], 3.0)
