@@ -47,7 +47,7 @@ ETA = np.geomspace(0.02, 64.0, 47)  # grid of operating points, complex symbols 
 NETWORKS = ("ntscc", "ntscc-perceptual", "deepjscc")  # whose weights fit
 SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always
 MOST_REFINED = 1000
-REFINE_RATE, REFINE_BETAS = 0.06, (0.5, 0.99)  # of Adam: the best on validation faces
+REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
 REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
 _BATCH = 32  # pictures that go through the network together
 
@@ -361,8 +361,8 @@ class _Machine:
     ) -> np.ndarray:
         """Symbols moved down the gradient of a loss behind AWGN at the SNR believed, by Adam.
 
-        Every step sees other noise, the same for all frames and in every run: a frame's symbols depend on its picture
-        alone.
+        Every other step draws noise and the next one sees its negative: what is linear in the noise then cancels from
+        the slope. The noise is the same for all frames and in every run: a frame's symbols depend on its picture alone.
 
         Args:    x [B,H,W,3], padded; s of ``encode``; snr_db [B]; k [B,h,w]; steps; aim: see ``Ntscc.refine_for``.
         Returns: like s.
@@ -379,7 +379,8 @@ class _Machine:
         first, second = np.zeros_like(moved), np.zeros_like(moved)
         beta1, beta2 = REFINE_BETAS
         for step in range(steps):
-            noise = seed.child(step).generator().standard_normal((1, *s.shape[1:]), np.float32)
+            rng = seed.child(step // 2).generator()
+            noise = rng.standard_normal((1, *s.shape[1:]), np.float32) * np.float32((-1) ** step)
             parts = (
                 [a[i : i + _BATCH] for a in (x, moved, snr_db, k)] for i in range(0, len(x), _BATCH)
             )

@@ -9,7 +9,7 @@ from linksim import registry
 from linksim.channel.awgn import Awgn, Ideal
 from linksim.errors import BudgetError, ComponentError, MissingAssetError
 from linksim.joint.deepjscc import DeepJscc
-from linksim.joint.ntscc import Ntscc, from_frame, grid, to_frame
+from linksim.joint.ntscc import Ntscc, from_frame, grid, machine, to_frame
 from linksim.seeds import FrameSeeds
 from linksim.types import Delivered, Received, Status, TxKnowledge
 
@@ -267,6 +267,22 @@ def test_refined_symbols_bring_a_better_picture_and_depend_on_it_alone(weights):
     assert (refined < plain - 0.02).all()
     alone = Ntscc(weights, refine=30).encode(images[1:2], uses[1:2], knowledge(1, 8.0), 0)
     np.testing.assert_allclose(alone.symbols.x[0], symbols[1], atol=2e-2)
+
+
+def test_refinement_sees_every_noise_and_its_negative(weights, monkeypatch):
+    sender = machine(str(weights))
+    seen = []
+
+    def slope(verb, x, s, snr_db, k, noise):
+        seen.append(noise)
+        return np.ones_like(s)
+
+    monkeypatch.setattr(sender, "_run", slope)
+    s, k = np.zeros((2, 3, 4, 64), np.float32), np.full((2, 3, 4), 8.0, np.float32)
+    sender.refine(np.zeros((2, 48, 64, 3), np.float32), s, np.zeros(2, np.float32), k, 5)
+    np.testing.assert_array_equal(seen[1], -seen[0])
+    np.testing.assert_array_equal(seen[3], -seen[2])
+    assert len(seen) == 5 and abs(np.corrcoef(seen[0].ravel(), seen[2].ravel())[0, 1]) < 0.2
 
 
 @pytest.mark.parametrize("steps", [-1, 1001])
