@@ -21,8 +21,8 @@ from linksim import quiet
 from linksim.errors import RunStateError
 from linksim.seeds import Seed
 
-RATE, BETAS = 0.1, (0.9, 0.99)  # of Adam, in quantisation steps; chosen on validation faces
-HOT, COLD = 0.5, 0.05  # temperature at the first and at the last step
+RATE, BETAS = 0.07, (0.9, 0.99)  # of Adam, in quantisation steps; chosen on validation faces
+HOT, COLD = 0.4, 0.15  # temperature at the first and at the last step
 EDGE = 1e-4  # what keeps atanh finite next to an integer
 TOGETHER = 16  # pictures that go through the network together
 
@@ -48,8 +48,9 @@ class Refiner:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Better latents for each picture's R + lambda D.
 
-        Every step draws with other noise, the same for all pictures and in every run: a picture's latents depend on
-        it alone.
+        Every other step draws noise and the next one sees its negative, which is another draw of the same law and
+        cancels what is linear in the noise from the slope. The noise is the same for all pictures and in every run: a
+        picture's latents depend on it alone.
 
         Args:
           images:     [B,H,W,3] uint8; what is padded besides has no distortion.
@@ -73,9 +74,9 @@ class Refiner:
         for step in range(steps):
             share = step / max(steps - 1, 1)
             temperature = np.float32(HOT * (COLD / HOT) ** share)
-            rng = seed.child(step).generator()
+            rng, sign = seed.child(step // 2).generator(), np.float32((-1) ** step)
             # the difference of two Gumbel variables is logistic
-            noise = [rng.logistic(size=(1, *m.shape[1:])).astype(np.float32) for m in moved]
+            noise = [sign * rng.logistic(size=(1, *m.shape[1:])).astype(np.float32) for m in moved]
             pieces = [
                 self._slopes([a[i : i + TOGETHER] for a in (*moved, *fixed)], noise, temperature)
                 for i in range(0, len(images), TOGETHER)

@@ -59,6 +59,18 @@ def test_vvc_may_lose_images_at_the_smallest_budget_alone():
     assert "VVC loses 10 %" in said[0][1]
 
 
+def test_every_joint_coder_is_held_to_vvc_at_its_rate_up_to_6_db():
+    found = rows("psnr", {4.0: 27.0, 6.0: 28.0, 8.0: 29.0}, system="ntscc")
+    found += rows("psnr", {4.0: 28.0, 6.0: 29.5, 8.0: 30.0}, system="ntscc, refined")
+    found += rows("psnr", {4.0: 27.5, 6.0: 29.0, 8.0: 31.0}, system="vvc")
+    said = list(claims.distortion(pd.DataFrame(found)))
+    assert [holds for holds, _ in said] == [False, False, True, True]
+    more = rows("psnr", {4.0: 28.5, 6.0: 30.0, 8.0: 32.0}, system="vvc", cbr_target=0.0475)
+    said = list(claims.distortion(pd.DataFrame(found + more)))
+    assert [holds for holds, _ in said] == [False, False, None, None, True, True, None, None]
+    assert said[6][1] == "4 dB: ntscc, refined 28.00 dB, VVC with 14 % more rate 28.50 dB, -0.50 dB"
+
+
 def test_refined_coders_are_held_to_the_same_claims():
     found = []
     for cbr, ours in ((1 / 24, 25.5), (1 / 12, 24.0)):
