@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from linksim.atomic import written_whole
 from linksim.errors import MissingAssetError, UnknownNameError
 
 _LPIPS_HOME = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1"
@@ -297,7 +298,6 @@ def unpack_member(archive: Path, member: str, target: Path, size: int) -> None:
       size:   bytes that it must have.
     Raises: ValueError: no such regular file, or of another size.
     """
-    part = target.with_name(target.name + ".part")
     with tarfile.open(archive, "r:gz") as tar:
         try:
             info = tar.getmember(member)
@@ -307,9 +307,8 @@ def unpack_member(archive: Path, member: str, target: Path, size: int) -> None:
             raise ValueError(f"{member} in the archive is not a file of {size} bytes")
         source = tar.extractfile(info)
         assert source is not None  # of a regular file
-        with source, part.open("wb") as out:
+        with written_whole(target) as part, source, part.open("wb") as out:
             shutil.copyfileobj(source, out)
-    part.replace(target)
 
 
 def _look(asset: Asset) -> Path | str:

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = {"types", "units", "seeds", "registry", "errors", "assets", "quiet", "laws", "__init__"}
+GROUND = {
+    "atomic",
+    "types",
+    "units",
+    "seeds",
+    "registry",
+    "errors",
+    "assets",
+    "quiet",
+    "laws",
+    "__init__",
+}
 PUBLIC = {"types", "units", "seeds", "registry", "errors"}
 ROOMS = {"image", "codec", "joint", "packet", "phy", "channel", "metric"}
 LAYERS = (

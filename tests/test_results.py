@@ -19,10 +19,10 @@ import pytest
 from pandas.testing import assert_frame_equal
 from synthetic_runs import make_run, manifest, rows
 
+from linksim import atomic as atomic_module
 from linksim.errors import MissingAssetError, RunStateError
 from linksim.registry import register, unregister
 from linksim.results import RunFolder, sweep_of, table, table_for_people, to_csv, to_json, to_text
-from linksim.results import atomic as atomic_module
 from linksim.results.axes import OFFSET, with_offset
 
 KEYS = [f"photo-{i:02d}" for i in range(4)]

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from linksim.atomic import written_whole
 from linksim.errors import ComponentError
 
 _MOST = 1 << 31  # values of h in a file
@@ -117,19 +118,18 @@ def write(
     if arrays["h"].dtype == np.complex128:
         arrays["h"] = arrays["h"].astype(np.complex64)
     _checked(path, arrays).tap_powers()
-    part = path.with_name(path.name + ".part")  # renamed when it is whole
-    if path.suffix == ".npz":
-        with part.open("wb") as file:
-            np.savez(file, **arrays)
-    elif path.suffix == ".h5":
-        import h5py
-
-        with h5py.File(part, "w") as file:
-            for name, value in arrays.items():
-                file.create_dataset(name, data=value)
-    else:
+    if path.suffix not in (".npz", ".h5"):
         raise ComponentError(f"{path.name}: the name must end in .npz or .h5")
-    part.replace(path)
+    with written_whole(path) as part:
+        if path.suffix == ".npz":
+            with part.open("wb") as file:
+                np.savez(file, **arrays)
+        else:
+            import h5py
+
+            with h5py.File(part, "w") as file:
+                for name, value in arrays.items():
+                    file.create_dataset(name, data=value)
     return path
 
 

@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linksim.atomic import write_atomically
 from linksim.figure.style import COLUMN_WIDTH, DPI, PAGE_WIDTH, house_style
-from linksim.results.atomic import write_atomically
 from linksim.results.manifest import guarded
 
 if TYPE_CHECKING:

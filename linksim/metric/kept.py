@@ -13,13 +13,13 @@ import contextlib
 import hashlib
 import os
 import struct
-import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 from linksim import assets
+from linksim.atomic import write_atomically
 from linksim.metric.pair import check_images
 from linksim.types import SetMetric
 
@@ -95,8 +95,7 @@ def _write_all(made: dict[Path, np.ndarray | None]) -> None:
     try:
         for path, values in made.items():
             if values is not None and values.ndim == 1 and len(values) < _MOST:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _replace(path, dump(values))
+                write_atomically(path, dump(values), durable=False)  # a cache
         for folder in {path.parent for path in made}:
             _trim(folder)
     except OSError as error:
@@ -105,18 +104,6 @@ def _write_all(made: dict[Path, np.ndarray | None]) -> None:
             "on without, set LINKSIM_CACHE to a folder with space",
             stacklevel=3,
         )
-
-
-def _replace(path: Path, blob: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(blob)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _trim(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from linksim.atomic import written_whole
 from linksim.errors import ComponentError, MissingAssetError
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -88,21 +88,12 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress
     """Write an .npz atomically: a kill leaves the old file or the new one. compress: by bzip2, best on weights."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                for name, value in arrays.items():
-                    info = zipfile.ZipInfo(f"{name}.npy")
-                    info.compress_type = zipfile.ZIP_BZIP2 if compress else zipfile.ZIP_STORED
-                    with archive.open(info, "w", force_zip64=True) as entry:
-                        np.lib.format.write_array(entry, np.asanyarray(value), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as part, zipfile.ZipFile(part, "w") as archive:
+        for name, value in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = zipfile.ZIP_BZIP2 if compress else zipfile.ZIP_STORED
+            with archive.open(info, "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(value), allow_pickle=False)
 
 
 def read_arrays(path: str | Path, *, sha256: str | None = None) -> dict[str, np.ndarray]:

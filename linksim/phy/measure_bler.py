@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from linksim import __version__
+from linksim.atomic import write_atomically
 from linksim.errors import BudgetError
 from linksim.phy import modem, thresholds
 from linksim.phy.ldpc5g import Ldpc5G
@@ -182,9 +182,7 @@ def _save(path: Path, entries: list[dict[str, Any]]) -> None:
     }
     lines = ",\n".join(json.dumps(row) for row in rows)
     text = json.dumps(head, indent=1)[:-2] + ',\n "entries": [\n' + lines + "\n]}\n"
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(text)
-    os.replace(scratch, path)
+    write_atomically(path, text.encode())
 
 
 def main() -> None:

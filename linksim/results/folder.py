@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linksim.atomic import remove_leftovers, write_atomically
 from linksim.errors import RunStateError
 from linksim.results import manifest as manifest_file
 from linksim.results import parts
-from linksim.results.atomic import remove_leftovers, write_atomically
 from linksim.results.lock import FolderLock
 from linksim.results.manifest import guarded
 from linksim.results.parts import DamagedPartError, PartInfo

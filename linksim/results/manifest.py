@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from linksim.atomic import write_atomically
 from linksim.errors import RunStateError
-from linksim.results.atomic import write_atomically
 
 FORMAT = 1  # of everything in the folder; raised when an older linksim could misread it
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from linksim.atomic import write_atomically
 from linksim.errors import RunStateError
 from linksim.results import parts
-from linksim.results.atomic import write_atomically
 from linksim.results.folder import RunFolder
 from linksim.results.manifest import guarded
 from linksim.results.parts import PartInfo

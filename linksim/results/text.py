@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linksim.results.atomic import write_atomically
+from linksim.atomic import write_atomically
 from linksim.results.axes import LABELS, Sweep, sweep_of, with_offset
 from linksim.results.describe import describe
 from linksim.results.folder import RunFolder

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linksim import __version__
+from linksim.atomic import write_atomically
 from linksim.errors import RunStateError
 from linksim.results import RunFolder
-from linksim.results.atomic import write_atomically
 from linksim.results.folder import guarded
 from linksim.runner.cell import Bench
 from linksim.runner.components import reason

@@ -43,6 +43,7 @@ def train(
       validated: called with the output folder and the columns to draw after each validation.
     Returns: the output folder.
     """
+    from linksim.atomic import remove_leftovers
     from linksim.results.lock import FolderLock
     from linksim.train.prepare import make_folder, prepare
 
@@ -52,6 +53,7 @@ def train(
     make_folder(output)
     lock = FolderLock(output)
     try:
+        remove_leftovers(output)  # of a kill while a checkpoint was written
         report = progress(config) if progress else None
         prepare(config, recipe.parent, report, validated).train(until)
     finally:

@@ -10,13 +10,13 @@ import hashlib
 import io
 import os
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from linksim.atomic import written_whole
 from linksim.errors import ImageError, MissingAssetError
 from linksim.seeds import Seed
 from linksim.train.config import DataSource
@@ -87,14 +87,8 @@ def load(source: DataSource, cache: Path, seed: Seed) -> np.ndarray:
 
 def keep(target: Path, images: np.ndarray) -> None:
     """Write an array whole or not at all; runs that share a cache may do so at the same time."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.lib.format.write_array(file, images, allow_pickle=False)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with written_whole(target, durable=False) as part, part.open("wb") as file:
+        np.lib.format.write_array(file, images, allow_pickle=False)
 
 
 def _decode(source: DataSource, paths: list[Path], seed: Seed) -> np.ndarray:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
 
+from linksim.atomic import write_atomically
 from linksim.bench.bler import POINTS, measure
 from linksim.bench.link import QAM
 from linksim.bench.machine import describe
-from linksim.results.atomic import write_atomically
 
 COMMAND = "python tests/benchmarks/bench_link.py --out results/benchmarks/bler.json"
 

@@ -33,7 +33,7 @@ def test_what_is_written_is_read(tmp_path, suffix):
     np.testing.assert_array_equal(file.delays_s, delays)
     np.testing.assert_allclose(file.tap_powers(), (np.abs(h) ** 2).mean((1, 3)), rtol=1e-6)
     assert isinstance(file.h, np.memmap if suffix == ".npz" else h5py.Dataset), "lazily"
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.tmp"))
     np.savez_compressed(tmp_path / "packed.npz", h=h[:, 0], delays_s=delays, sample_rate_hz=500.0)
     np.testing.assert_array_equal(open_file(tmp_path / "packed.npz").read(np.arange(5)), h[:, :1])
 

@@ -73,8 +73,8 @@ def _elsewhere(name: str, inputs: int) -> dict[str, Any]:
 def main() -> int:
     from targets import TARGETS
 
+    from linksim.atomic import write_atomically
     from linksim.bench.machine import describe
-    from linksim.results.atomic import write_atomically
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=LONG)

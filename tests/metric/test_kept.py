@@ -51,7 +51,7 @@ def test_computed_once_by_content_and_weights(own_folder: Path) -> None:
         kept.features(other, images)
         assert other.seen == 6
     assert kept.features(again, IMAGES[:0]).shape == (0, 40)
-    assert not list(own_folder.rglob(".part*"))
+    assert not list(own_folder.rglob("*.tmp"))
 
 
 def test_a_metric_that_does_not_tell_its_weights_is_asked_each_time(own_folder: Path) -> None:
@@ -93,10 +93,10 @@ def test_the_folder_is_bounded_and_the_longest_unused_go(own_folder: Path, monke
 
 
 def test_a_disk_that_refuses_costs_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept, "_replace", full)
+    monkeypatch.setattr(kept, "write_atomically", full)
     with pytest.warns(UserWarning, match=r"cannot be kept in .* \(No space left on device\)"):
         assert kept.features(Counting(), IMAGES).shape == (6, 40)
 

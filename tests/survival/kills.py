@@ -67,8 +67,8 @@ def _added(done: dict[str, Any], piece: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
+    from linksim.atomic import write_atomically
     from linksim.bench.machine import describe
-    from linksim.results.atomic import write_atomically
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=25, help="of each form")

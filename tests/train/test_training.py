@@ -298,6 +298,8 @@ def test_a_training_killed_at_random_moments_gives_the_same_log(data, tmp_path):
     hunted = recipe(data, tmp_path / "hunted", **settings)
     command = [sys.executable, "-m", "linksim", "train", "--no-figures", "--threads", "1"]
     subprocess.run([*command, calm], check=True, capture_output=True)
+    (tmp_path / "hunted").mkdir()
+    (tmp_path / "hunted" / ".checkpoint.npz.0.tmp").write_bytes(b"of a kill while it was written")
     deaths = 0
     for attempt in range(40):
         process = subprocess.Popen([*command, hunted], stderr=subprocess.DEVNULL)
@@ -317,6 +319,7 @@ def test_a_training_killed_at_random_moments_gives_the_same_log(data, tmp_path):
         ):
             break
     assert deaths >= 2
+    assert not list((tmp_path / "hunted").glob(".*.tmp"))
     for name in ("log.csv", "validation.csv"):
         first, second = log(tmp_path / "calm", name), log(tmp_path / "hunted", name)
         assert len(first) == len(second) > 0
@@ -505,7 +508,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(data, tmp_path, monkeypatch):
     ):
         run.train(until=6)
     monkeypatch.setattr(os, "fsync", usual)
-    assert not list((tmp_path / "full").glob("*.part"))
+    assert not list((tmp_path / "full").glob("*.tmp"))
     assert prepare(load_config(path), path.parent).step == 2
 
 
