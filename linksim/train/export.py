@@ -38,6 +38,7 @@ PRIVATE = (
     "licence",
 )  # of the recipe: paths of a machine, told elsewhere
 NEAR = 0.7  # a difference's RMS over the variable's: half a bit a weight
+ALIKE = 7  # bits: arrays are one where they differ by less than RMS / 2^7, or a coarser rounding of the file
 NO_LICENCE = "The recipe states no licence; the terms of the training data apply."
 
 
@@ -164,7 +165,8 @@ def shared_parts(
             found = load_bundle(beside(target, weights))
         except (MissingAssetError, ComponentError):
             continue
-        if not all(_same(found.arrays, arrays, p) for p in own):
+        rounding = min(found.card.get("rounding_bits") or ALIKE, ALIKE)
+        if not all(_same(found.arrays, arrays, p, rounding) for p in own):
             own = set()
         near = {path for path in moved if _near(found.arrays, arrays, path)}
         if weights == name or not (own or near):
@@ -190,11 +192,13 @@ def _near(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: st
     return root_mean_square(two[path] - one[path]) < NEAR * root_mean_square(two[path])
 
 
-def _same(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: str) -> bool:
-    """Whether a variable is the same but for an export's rounding."""
+def _same(
+    one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: str, bits: int
+) -> bool:
+    """Whether a variable is the same but for an export's rounding to ``bits``."""
     if path not in one or one[path].shape != two[path].shape:
         return False
-    return bool(np.abs(one[path] - two[path]).max() <= root_mean_square(two[path]) / 2**7)
+    return bool(np.abs(one[path] - two[path]).max() <= root_mean_square(two[path]) / 2**bits)
 
 
 def _names(net: Any, paths: set[str]) -> list[str]:

@@ -18,7 +18,12 @@ def values(seed=0, size=4000):
 
 @pytest.mark.parametrize("bits", [3, 7, 12])
 def test_kernels_are_rounded_to_a_share_of_their_rms(bits):
-    given = {"a/kernel": values(), "a/table": values(), "b/kernel": np.zeros(3, np.float32)}
+    given = {
+        "a/kernel": values(),
+        "a/table": values(),
+        "b/kernel": np.zeros(3, np.float32),
+        "c/matrix": values(1),
+    }
     made = half(given, bits)
     assert all(v.dtype == np.float16 for v in made.values())
     assert np.array_equal(made["a/table"], given["a/table"].astype(np.float16))
@@ -30,6 +35,8 @@ def test_kernels_are_rounded_to_a_share_of_their_rms(bits):
     assert (steps / step % 1 == 0).all()
     small = np.abs(given["a/kernel"]) < 1024 * step  # beyond, float16 is coarser
     assert (np.abs(steps - given["a/kernel"])[small] <= 0.5001 * step).all()
+    finer = np.abs(made["c/matrix"].astype(np.float64) - given["c/matrix"])
+    assert finer[np.abs(given["c/matrix"]) < 128 * step].max() <= 0.5001 * step / 8
 
 
 def test_what_float16_cannot_hold_is_refused():
