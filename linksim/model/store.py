@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from linksim.atomic import written_whole
+from linksim.atomic import write_atomically, written_whole
 from linksim.errors import ComponentError, MissingAssetError
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -210,13 +210,18 @@ def write_bundle(
               ``parameters``, and ``differences`` (paths of arrays of this file to which those of the other are added).
       bits, scales: see ``half``.
     Returns: the card as written.
-    Raises: ComponentError: not finite in float16, or above the limit of a shipped file.
+    Raises: ComponentError: not finite in float16, or above the limit of a shipped file; what was there stays.
     """
     small = half(arrays, bits, scales)
-    write_arrays(path, small, compress=True)
-    data = path.read_bytes()
-    if len(data) > LIMIT:
-        raise ComponentError(f"{path.name} has {len(data)} bytes, more than the limit of {LIMIT}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as part:
+        write_arrays(part, small, compress=True)
+        data = part.read_bytes()
+        if len(data) > LIMIT:
+            raise ComponentError(
+                f"{path.name} would have {len(data)} bytes, more than the limit of {LIMIT}; nothing was written, "
+                "export with fewer --bits"
+            )
     full = {
         **card,
         "parameters": int(sum(v.size for v in small.values())),
@@ -224,7 +229,7 @@ def write_bundle(
         "rounding_bits": bits,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    path.with_suffix(".json").write_text(json.dumps(full, indent=1) + "\n")
+    write_atomically(path.with_suffix(".json"), (json.dumps(full, indent=1) + "\n").encode())
     return full
 
 

@@ -38,7 +38,9 @@ PRIVATE = (
     "licence",
 )  # of the recipe: paths of a machine, told elsewhere
 NEAR = 0.7  # a difference's RMS over the variable's: half a bit a weight
-ALIKE = 7  # bits: arrays are one where they differ by less than RMS / 2^7, or a coarser rounding of the file
+ALIKE = (
+    2.0**-6
+)  # a difference over the RMS, below which a variable is the same: rounding to six bits, or more
 NO_LICENCE = "The recipe states no licence; the terms of the training data apply."
 
 
@@ -165,8 +167,7 @@ def shared_parts(
             found = load_bundle(beside(target, weights))
         except (MissingAssetError, ComponentError):
             continue
-        rounding = min(found.card.get("rounding_bits") or ALIKE, ALIKE)
-        if not all(_same(found.arrays, arrays, p, rounding) for p in own):
+        if not all(_same(found.arrays, arrays, p) for p in own):
             own = set()
         near = {path for path in moved if _near(found.arrays, arrays, path)}
         if weights == name or not (own or near):
@@ -192,13 +193,11 @@ def _near(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: st
     return root_mean_square(two[path] - one[path]) < NEAR * root_mean_square(two[path])
 
 
-def _same(
-    one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: str, bits: int
-) -> bool:
-    """Whether a variable is the same but for an export's rounding to ``bits``."""
+def _same(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], path: str) -> bool:
+    """Whether a variable is the same but for an export's rounding."""
     if path not in one or one[path].shape != two[path].shape:
         return False
-    return bool(np.abs(one[path] - two[path]).max() <= root_mean_square(two[path]) / 2**bits)
+    return bool(np.abs(one[path] - two[path]).max() <= ALIKE * root_mean_square(two[path]))
 
 
 def _names(net: Any, paths: set[str]) -> list[str]:

@@ -54,6 +54,16 @@ def test_fewer_bits_make_smaller_files(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text())["rounding_bits"] == 4
 
 
+def test_a_file_above_the_limit_leaves_what_was_there(tmp_path, monkeypatch):
+    weights = {"a/kernel": np.random.default_rng(0).normal(size=50_000).astype(np.float32)}
+    write_bundle(tmp_path / "a.npz", weights, {}, 4)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("linksim.model.store.LIMIT", 50_000)
+    with pytest.raises(ComponentError, match=r"limit of 50000; nothing was written.*--bits"):
+        write_bundle(tmp_path / "a.npz", weights, {}, 7)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def family(folder, **changes):
     """A file of two parts, and one that takes g_a from it."""
     arrays = {"g_a.conv/kernel": values(1), "g_a/table": values(2), "g_s.conv/kernel": values(3)}
