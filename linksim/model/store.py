@@ -24,7 +24,8 @@ _UNFOLDING = (
 _CHAIN = 4  # files that may take parts from each other, one from the next
 KERNELS = ("/kernel", "/matrix")  # ends of the paths of what is large in a network
 MOST_BITS = 12
-# The linear skeletons carry the picture: of what rounding all kernels of NTSCC costs, nine tenths came from g_s.linear.
+# The linear skeletons carry the picture: of what rounding all kernels of NTSCC costs, nine tenths came from
+# g_s.linear (docs/training.md).
 SKELETON, FINER_BITS = "/matrix", 3
 
 
@@ -90,7 +91,12 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress
     """Write an .npz atomically: a kill leaves the old file or the new one. compress: by bzip2, best on weights."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as part, zipfile.ZipFile(part, "w") as archive:
+    with written_whole(path) as part:
+        _archive(part, arrays, compress)
+
+
+def _archive(path: Path, arrays: Mapping[str, np.ndarray], compress: bool) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, value in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy")
             info.compress_type = zipfile.ZIP_BZIP2 if compress else zipfile.ZIP_STORED
@@ -215,7 +221,7 @@ def write_bundle(
     small = half(arrays, bits, scales)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
-        write_arrays(part, small, compress=True)
+        _archive(part, small, compress=True)
         data = part.read_bytes()
         if len(data) > LIMIT:
             raise ComponentError(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from linksim.atomic import remove_leftovers
 from linksim.errors import ScenarioError
 from linksim.train.config import TrainConfig, load_config
 from linksim.train.progress import Progress
@@ -43,7 +44,6 @@ def train(
       validated: called with the output folder and the columns to draw after each validation.
     Returns: the output folder.
     """
-    from linksim.atomic import remove_leftovers
     from linksim.results.lock import FolderLock
     from linksim.train.prepare import make_folder, prepare
 

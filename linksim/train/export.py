@@ -38,9 +38,7 @@ PRIVATE = (
     "licence",
 )  # of the recipe: paths of a machine, told elsewhere
 NEAR = 0.7  # a difference's RMS over the variable's: half a bit a weight
-ALIKE = (
-    2.0**-6
-)  # a difference over the RMS, below which a variable is the same: rounding to six bits, or more
+ALIKE = 2.0**-6  # largest difference of one variable over its RMS: what rounding to six bits makes
 NO_LICENCE = "The recipe states no licence; the terms of the training data apply."
 
 
