@@ -54,6 +54,7 @@ class NtcConfig:
       width4, width8, width16:    channels at 1/4, 1/8 and 1/16 resolution.
       hidden4, hidden8, hidden16: channels inside their residual blocks.
       blocks8, blocks16:          how many of these.
+      blocks4:                    how many at 1/4 resolution in g_a, and how many more than one in g_s.
       latent, side:               channels of y and of z.
       hyper, hyper_out, context:  channels inside h_a and h_s, at the end of h_s, and inside ctx.
       slices:                     channels of y in each slice, in coding order.
@@ -67,6 +68,7 @@ class NtcConfig:
     hidden4: int = 64
     hidden8: int = 64
     hidden16: int = 96
+    blocks4: int = 0
     blocks8: int = 2
     blocks16: int = 1
     latent: int = 160
@@ -101,6 +103,7 @@ class Analysis(keras.layers.Layer):
         super().__init__(name=name)
         c4, c8, c16, k = cfg.width4, cfg.width8, cfg.width16, cfg.anchors
         self.stem = conv(f"{name}.stem", 48, c4, 3)
+        self.blocks4 = [Residual(f"{name}.block4.{i}", c4, cfg.hidden4) for i in range(cfg.blocks4)]
         self.down8 = conv(f"{name}.down8", c4, c8, 3, 2)
         self.blocks8 = [Residual(f"{name}.block8.{i}", c8, cfg.hidden8) for i in range(cfg.blocks8)]
         self.film8 = Modulation(f"{name}.film8", k, c8)
@@ -115,6 +118,8 @@ class Analysis(keras.layers.Layer):
     def call(self, x, phi):
         """x, phi [B,K] -> y."""
         h = leaky(self.stem(space_to_depth(x, 4)))
+        for block in self.blocks4:
+            h = block(h)
         h = self.down8(h)
         for block in self.blocks8:
             h = block(h)
@@ -140,6 +145,7 @@ class Synthesis(keras.layers.Layer):
         self.film8 = Modulation(f"{name}.film8", k, c8)
         self.up4 = conv(f"{name}.up4", c8, 4 * c4, 1)
         self.block4 = Residual(f"{name}.block4", c4, cfg.hidden4)
+        self.more4 = [Residual(f"{name}.block4.{i}", c4, cfg.hidden4) for i in range(cfg.blocks4)]
         self.out = conv(f"{name}.out", c4, 48, 3, scale=BRANCH)
         self.linear = PatchLinear(f"{name}.linear", STRIDE, cfg.latent, inverse=True)
 
@@ -151,8 +157,10 @@ class Synthesis(keras.layers.Layer):
         h = depth_to_space(self.up8(leaky(self.film16(h, phi))), 2)
         for block in self.blocks8:
             h = block(h)
-        h = depth_to_space(self.up4(leaky(self.film8(h, phi))), 2)
-        return depth_to_space(self.out(leaky(self.block4(h))), 4) + self.linear(y_hat)
+        h = self.block4(depth_to_space(self.up4(leaky(self.film8(h, phi))), 2))
+        for block in self.more4:
+            h = block(h)
+        return depth_to_space(self.out(leaky(h)), 4) + self.linear(y_hat)
 
 
 class HyperAnalysis(keras.layers.Layer):

@@ -31,6 +31,26 @@ def test_shapes_follow_the_picture(net, size):
     assert np.isfinite(np.asarray(x_hat)).all() and (np.asarray(bits_u) >= 0).all()
 
 
+@pytest.mark.parametrize("more", [{"blocks4": 1}, {"blocks8": 2}, {"blocks16": 2}])
+def test_more_blocks_start_near_the_network_without_them(net, more):
+    """A network can be trained on with more residual blocks: they begin as almost nothing."""
+    from linksim.model.ntc import NtcConfig, NtcNet
+    from linksim.model.store import assign, gather, variables
+
+    grown = NtcNet(NtcConfig(**SMALL | more))
+    before = gather(net)
+    new = set(variables(grown)) - set(before)
+    assert {path.split(".")[0] for path in new} == {"g_a", "g_s"}
+    assign(grown, before, what="smaller network", only=list(before))
+    x = np.random.default_rng(3).random((1, 64, 64, 3), np.float32) * 255
+    q = np.array([0.5], np.float32)
+    phi = net.basis(q)
+    y, grown_y = (np.asarray(n.analyse(x, phi)[0]) for n in (net, grown))
+    shown, grown_shown = (np.asarray(n.synthesise(y, phi)) for n in (net, grown))
+    assert 0 < np.abs(grown_y - y).max() < 0.1 * y.std()
+    assert 0 < np.abs(grown_shown - shown).max() < 0.1 * shown.std()
+
+
 def test_shuffles_undo_each_other():
     from linksim.model.layers import depth_to_space, space_to_depth
 
