@@ -26,8 +26,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import keras
+import numpy as np
 from keras import ops
 
+from linksim.errors import ComponentError
 from linksim.model.entropy import RAW_MAX, SCALE_MIN, MixturePrior, gaussian_bits
 from linksim.model.layers import (
     Anchored,
@@ -227,6 +229,27 @@ class Context(keras.layers.Layer):
         """Before slice ``index`` >= 1: past [B,h,w,sum of the slices before], in units of y; features of h_s."""
         h = leaky(self.past[index - 1](past) + self.features[index - 1](features))
         return ops.split(self.out[index - 1](h), 2, axis=-1)
+
+
+def fitted(path: str, array: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """A variable of a network with fewer latents, or more, as one of this network: the leading latents are the same.
+
+    What the other does not have is zero, but for the gains of latents, which are as ``fresh`` has them.
+
+    Args:   path of the variable; array: its value there; fresh: its value in this network at the start.
+    Raises: ComponentError: they have not the same dimensions.
+    """
+    if array.shape == fresh.shape:
+        return array
+    if array.ndim != fresh.ndim:
+        raise ComponentError(f"{path} has shape {array.shape}, which {fresh.shape} cannot take")
+    result = fresh.copy() if path.split("/")[0] in ("gain", "ungain") else np.zeros_like(fresh)
+    halves = 2 if path.startswith(("h_s.out", "h_s.bias2", "ctx.out")) else 1  # mu | raw scale
+    pairs = (np.split(a, halves, -1) for a in (result, array))
+    for target, source in zip(*pairs, strict=True):  # views of ``result``
+        common = tuple(map(slice, np.minimum(target.shape, source.shape)))
+        target[common] = source[common]
+    return result
 
 
 def straight_through(x):

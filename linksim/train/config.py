@@ -52,10 +52,13 @@ class StartFrom:
     Args:
       weights: name of shipped weights ("ntc"), or path of an exported .npz, relative to the recipe.
       parts:   names of the parts taken ("g_a", "h_s.conv0"); all that both have, if none are named.
+      fit:     the weights may be of a network with fewer latents or more: the leading ones are taken
+               (``linksim.model.ntc.fitted``).
     """
 
     weights: str
     parts: tuple[str, ...] = ()
+    fit: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,10 @@ class TrainConfig:
         for source in (*content["train"], content["validation"]):
             if source["pairs"] == "none":
                 del source["pairs"]
+        if isinstance(starts := content.get("start_from"), (list, tuple)):
+            for start in starts:
+                if not start["fit"]:
+                    del start["fit"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from linksim.model.ntc import STRIDE, STRIDE_Z, NtcConfig, NtcNet
 from linksim.train.ntc_golden import differences, golden
-from linksim.train.start import start_from_patches
+from linksim.train.start import add_axes, start_from_patches
 from linksim.train.task import Task
 
 QUALITIES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # that validation reports
@@ -32,9 +32,11 @@ class NtcTask(Task):
         return NtcNet(NtcConfig(**self.config.options))
 
     def begin(self, net: NtcNet, loaded: frozenset[str]) -> None:
-        """Principal axes of patches for the linear skeleton, unless there are weights."""
+        """Principal axes of patches for the linear skeleton, or for those of its latents that have none."""
         if not loaded & {"g_a", "g_s", "gain", "ungain"}:
             start_from_patches(net, self.images.batch(-1, 1000))
+        elif any(start.fit for start in self.config.starts):
+            add_axes(net, self.images.batch(-1, 1000))
 
     def batch(self, step: int, net: NtcNet) -> dict[str, np.ndarray]:
         """Everything random about a step, drawn outside the compiled function."""

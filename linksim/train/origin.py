@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from linksim.errors import ComponentError, ScenarioError
+from linksim.model.ntc import fitted
 from linksim.model.store import Bundle, assign, belongs, load_bundle, read_arrays, variables
 from linksim.train.config import StartFrom, TrainConfig
 from linksim.train.turn import check_names
@@ -27,7 +30,11 @@ def load_parts(net: Any, config: TrainConfig, base: Path) -> tuple[frozenset[str
     filled: set[str] = set()
     cards = []
     for start, bundle, chosen in sources(net, config, base):
-        assign(net, bundle.arrays, what=start.weights, only=chosen)
+        arrays = bundle.arrays
+        if start.fit:
+            fresh = variables(net)
+            arrays = {k: fitted(k, arrays[k], np.asarray(fresh[k].numpy())) for k in chosen}
+        assign(net, arrays, what=start.weights, only=chosen)
         parts = [name for name, layer in net.parts.items() if _any(layer, chosen)]
         filled.update(parts)
         cards.append({k: bundle.card[k] for k in KEPT if k in bundle.card} | {"parts": parts})
@@ -42,6 +49,25 @@ def sources(net: Any, config: TrainConfig, base: Path) -> list[tuple[StartFrom, 
         chosen = _chosen(start, net, bundle, isinstance(config.start_from, str))
         found.append((start, bundle, chosen))
     return found
+
+
+def unused(net: Any, config: TrainConfig, base: Path) -> list[str]:
+    """One line per source whose parts have variables that the network lacks: blocks that it was made without, say."""
+    lines = []
+    for start, bundle, chosen in sources(net, config, base):
+        known = variables(net)
+        parts = {path.split("/")[0].split(".")[0] for path in chosen}
+        lost = sorted(
+            path
+            for path in bundle.arrays
+            if path not in known and any(belongs(path, part) for part in parts)
+        )
+        if lost:
+            lines.append(
+                f"{start.weights} has {len(lost)} variables that this network lacks, the first {lost[0]}: "
+                "it starts without them (`options` say what it has)"
+            )
+    return lines
 
 
 def _bundle(weights: str, base: Path) -> Bundle:

@@ -10,7 +10,7 @@ from linksim.seeds import Seed
 from linksim.train.config import TrainConfig
 from linksim.train.data import Mixture, load
 from linksim.train.loop import CHECKPOINT, LOG, VALIDATION, Run, Validated
-from linksim.train.origin import load_parts
+from linksim.train.origin import load_parts, unused
 from linksim.train.precision import lower_precision
 from linksim.train.progress import PlainProgress, Progress
 from linksim.train.steppers import make_stepper
@@ -70,6 +70,9 @@ def prepare(
                 f"{output} has {foreign[0]} but no checkpoint: it is not the folder of a run that can be resumed; "
                 "give another `output`, or empty it"
             )
+        progress = progress or PlainProgress(config.batch)
+        for line in unused(net, config, base):
+            progress.note(line)
         loaded, origin = load_parts(net, config, base)
         task.begin(net, loaded)
     if config.precision == "bfloat16":

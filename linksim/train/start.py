@@ -1,4 +1,8 @@
-"""A good place to start from: principal axes of image patches for the linear skeleton of g_a and g_s."""
+"""A good place to start from: principal axes of image patches for the linear skeleton of g_a and g_s.
+
+Latents that a network gets in addition (``linksim.model.ntc.fitted``) start from axes of what it cannot show without
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from linksim.model.ntc import STRIDE, NtcNet
+
+BATCH = 50  # pictures shown at once
 
 
 def principal_axes(images: np.ndarray, block: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -19,11 +25,20 @@ def principal_axes(images: np.ndarray, block: int, count: int) -> tuple[np.ndarr
     Returns: axes [C, 3 block^2] orthonormal rows, in the order of ``layers.space_to_depth``; deviation [C] of the
       coefficients on the 0..1 scale.
     """
+    return _leading(_patches(images, block), count)
+
+
+def _patches(images: np.ndarray, block: int) -> np.ndarray:
+    """[N, H, W, 3] 0..255 -> [patches, 3 block^2] on the 0..1 scale, without their mean."""
     n, height, width, _ = images.shape
     rows, columns = height // block, width // block
     patches = images.reshape(n, rows, block, columns, block, 3).transpose(0, 1, 3, 2, 4, 5)
-    flat = patches.reshape(n * rows * columns, -1).astype(np.float64) / 255.0 - 0.5
-    flat -= flat.mean(0)
+    flat = patches.reshape(n * rows * columns, -1).astype(np.float64) / 255.0
+    return flat - flat.mean(0)
+
+
+def _leading(flat: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Axes and deviations, see ``principal_axes``."""
     values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
     order = np.argsort(values)[::-1][:count]
     axes = vectors[:, order].T
@@ -39,6 +54,33 @@ def start_from_patches(net: NtcNet, images: np.ndarray) -> None:
         part.linear.log_scale.assign(np.log(deviation).astype(np.float32))
     for table, sign in ((net.gain.table, 1.0), (net.ungain.table, -1.0)):
         _add(table, sign * np.log(deviation))
+
+
+def add_axes(net: NtcNet, images: np.ndarray) -> None:
+    """Give latents that have no axis in g_s those along which ``images`` [N,H,W,3] are shown worst at the best quality,
+    orthogonal to the axes that are there. In place; nothing where every latent has one."""
+    axes = net.g_s.linear.matrix.numpy().astype(np.float64)
+    new = np.flatnonzero(~axes.any(1))
+    if not new.size:
+        return
+    x = images.astype(np.float32)
+    shown = [
+        np.asarray(net(part, np.ones(len(part), np.float32))[0])
+        for part in np.array_split(x, -(-len(x) // BATCH))
+    ]
+    missed = _patches(x - np.concatenate(shown), STRIDE)
+    known, _ = np.linalg.qr(axes[axes.any(1)].T)
+    missed -= (missed @ known) @ known.T
+    found, _ = _leading(missed, new.size)
+    row = np.zeros(len(axes))
+    row[new] = np.log(np.std(_patches(x, STRIDE) @ found.T, 0) + 1e-6)
+    for part in (net.g_a, net.g_s):
+        matrix = np.array(part.linear.matrix.numpy())
+        (matrix.T if part is net.g_a else matrix)[new] = found
+        part.linear.matrix.assign(matrix)
+        part.linear.log_scale.assign(part.linear.log_scale.numpy() + row.astype(np.float32))
+    _add(net.gain.table, row)
+    _add(net.ungain.table, -row)
 
 
 def _add(table: Any, row: np.ndarray) -> None:

@@ -51,6 +51,55 @@ def test_more_blocks_start_near_the_network_without_them(net, more):
     assert 0 < np.abs(grown_shown - shown).max() < 0.1 * shown.std()
 
 
+@pytest.mark.parametrize("slices", [[8, 8, 24, 8], [8, 8, 24]])
+def test_a_network_with_more_latents_holds_the_smaller_one(net, slices):
+    from linksim.errors import ComponentError
+    from linksim.model.ntc import NtcConfig, NtcNet, fitted
+    from linksim.model.store import assign, gather
+
+    wide = NtcNet(NtcConfig(**SMALL | {"latent": sum(slices), "slices": slices}))
+    old, fresh = gather(net), gather(wide)
+    grown = {path: fitted(path, old[path], fresh[path]) for path in old}
+    assign(wide, grown, what="narrow", only=list(old))
+    x = np.random.default_rng(4).random((2, 64, 64, 3), np.float32) * 255
+    q = np.array([0.2, 0.9], np.float32)
+    x_hat, bits_u, bits_z = (np.asarray(t) for t in net(x, q))
+    wide_x, wide_u, wide_z = (np.asarray(t) for t in wide(x, q))
+    assert np.allclose(wide_x, x_hat, atol=0.01)
+    assert np.allclose(wide_u[..., :32], bits_u, atol=1e-3, rtol=1e-3)
+    assert np.allclose(wide_z, bits_z, atol=1e-3)
+    back = {path: fitted(path, grown[path], value) for path, value in old.items()}
+    assert all(np.array_equal(back[path], value) for path, value in old.items())
+    with pytest.raises(ComponentError, match=r"g_s.inp/kernel has shape .*, which .* cannot take"):
+        fitted("g_s.inp/kernel", old["g_s.inp/kernel"], old["g_s.inp/bias"])
+
+
+def test_more_latents_start_from_what_was_missed(net):
+    from linksim.model.ntc import NtcConfig, NtcNet, fitted
+    from linksim.model.store import assign, gather
+    from linksim.train.start import add_axes, start_from_patches
+
+    rng = np.random.default_rng(6)
+    images = np.kron(rng.integers(0, 256, (60, 16, 16, 3)), np.ones((1, 4, 4, 1))).astype(np.uint8)
+    narrow = NtcNet(NtcConfig(**SMALL))
+    start_from_patches(narrow, images)
+    for part in (narrow.g_a, narrow.g_s):  # the linear skeleton alone
+        part.out.kernel.assign(0 * part.out.kernel)
+    wide = NtcNet(NtcConfig(**SMALL | {"latent": 48, "slices": [8, 8, 16, 16]}))
+    old, fresh = gather(narrow), gather(wide)
+    grown = {path: fitted(path, old[path], fresh[path]) for path in old}
+    assign(wide, grown, only=list(old))
+    add_axes(wide, images)
+    axes = wide.g_s.linear.matrix.numpy()
+    assert np.allclose(axes @ axes.T, np.eye(48), atol=1e-4)
+    best, x = np.ones(10, np.float32), images[:10].astype(np.float32)
+    errors = [np.mean((np.asarray(n(x, best)[0]) - x) ** 2) for n in (narrow, wide)]
+    assert errors[1] < 0.8 * errors[0]  # 48 axes hold all that 4x4 tiles have in a block
+    before = gather(wide)
+    add_axes(wide, images)  # every latent has its axis now
+    assert all(np.array_equal(before[path], value) for path, value in gather(wide).items())
+
+
 def test_shuffles_undo_each_other():
     from linksim.model.layers import depth_to_space, space_to_depth
 

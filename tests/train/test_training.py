@@ -460,6 +460,56 @@ def test_only_tensorflow_chooses_precision_itself(data, tmp_path, monkeypatch):
         prepare(load_config(path), path.parent)
 
 
+def test_a_network_with_more_latents_starts_from_one_with_fewer(finished, data, tmp_path, capfd):
+    from linksim.train.export import export
+
+    weights = export(load_config(finished), finished.parent, "narrow", tmp_path)
+    more = {**SMALL, "latent": 48, "slices": [8, 8, 16, 16], "blocks8": 0}
+    start = {"weights": str(weights)}
+    path = recipe(data, tmp_path / "wide", start_from=[start], options=more, steps=2)
+    with pytest.raises(ComponentError, match="the network needs"):
+        prepare(load_config(path), path.parent)
+    path = recipe(
+        data, tmp_path / "wide", start_from=[start | {"fit": True}], options=more, steps=2
+    )
+    run = prepare(load_config(path), path.parent)
+    # g_a and g_s: one block of two layers each, kernels and biases
+    assert (
+        "has 8 variables that this network lacks, the first g_a.block8.0" in capfd.readouterr().err
+    )
+    values, taken = run.averaged(), read_arrays(weights)
+    assert np.allclose(values["g_a.out/kernel"][..., :32], taken["g_a.out/kernel"], atol=1e-3)
+    axes = values["g_s.linear/matrix"]
+    assert np.allclose(axes[32:] @ axes[32:].T, np.eye(16), atol=1e-4)
+    assert np.allclose(axes[32:] @ axes[:32].T, 0, atol=1e-4)
+    run.train()
+
+
+def shipped_recipes() -> list[Path]:
+    from importlib.resources import files
+
+    return sorted(Path(str(files("linksim.train") / "recipes")).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: path.stem)
+def test_recipes_start_from_weights_that_fit_them(path):
+    """With what they freeze whole: a part that lost blocks on the way would make other codes."""
+    from linksim.train.origin import load_parts, sources, unused
+    from linksim.train.prepare import network_of
+    from linksim.train.tasks import task_class
+
+    config = load_config(path)
+    task = task_class(config.model)(config, None, Seed.root(0), path.parent)
+    net = network_of(task)
+    load_parts(net, config, path.parent)
+    smaller = {"ntscc", "tokens", "dsc-stereo"}  # than what they start from, on purpose
+    if path.stem not in smaller:
+        assert unused(net, config, path.parent) == []
+    names = {path for _, _, chosen in sources(net, config, path.parent) for path in chosen}
+    for part in config.freeze:
+        assert any(name.startswith(part) for name in names), part
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
