@@ -12,8 +12,8 @@ The channels of u are coded in slices: what ``ctx`` sees of the slices before re
 g_a and g_s are a linear patch transform plus a deep branch. y has about unit variance; u is y in quantisation steps.
 
 Sizes: x [B,H,W,3] in 0..255 with H, W multiples of 64; y, u, s, mu, sigma [B,H/16,W/16,latent]; z [B,H/64,W/64,side];
-q [B] in 0..1, the quality. The weights shipped as ``ntc`` (224 latents) have 4.3 M parameters and take 0.8 G multiply-adds
-for 128x128.
+q [B] in 0..1, the quality. The weights shipped as ``ntc`` (224 latents) have 4.3 M parameters and take 0.8 G
+multiply-adds for 128x128.
 
 Source: Minnen et al. (2018), mean-scale hyperprior; Cui et al. (2021), gained latents (here interpolated linearly
 between anchors, and residual stages modulated too); Minnen & Singh (2020), channel slices, and noise for the rate and
@@ -238,11 +238,12 @@ def fitted(path: str, array: np.ndarray, fresh: np.ndarray) -> np.ndarray:
     What the other does not have is zero, but for the gains of latents, which are as ``fresh`` has them.
 
     Args:   path of the variable; array: its value there; fresh: its value in this network at the start.
-    Raises: ComponentError: they have not the same dimensions.
+    Raises: ComponentError: they have not the same dimensions, or are kernels of other sizes.
     """
     if array.shape == fresh.shape:
         return array
-    if array.ndim != fresh.ndim:
+    window = -2 if fresh.ndim == 4 else 0  # of a convolution
+    if array.ndim != fresh.ndim or array.shape[:window] != fresh.shape[:window]:
         raise ComponentError(f"{path} has shape {array.shape}, which {fresh.shape} cannot take")
     result = fresh.copy() if path.split("/")[0] in ("gain", "ungain") else np.zeros_like(fresh)
     halves = 2 if path.startswith(("h_s.out", "h_s.bias2", "ctx.out")) else 1  # mu | raw scale

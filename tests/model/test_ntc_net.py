@@ -72,6 +72,8 @@ def test_a_network_with_more_latents_holds_the_smaller_one(net, slices):
     assert all(np.array_equal(back[path], value) for path, value in old.items())
     with pytest.raises(ComponentError, match=r"g_s.inp/kernel has shape .*, which .* cannot take"):
         fitted("g_s.inp/kernel", old["g_s.inp/kernel"], old["g_s.inp/bias"])
+    with pytest.raises(ComponentError, match="cannot take"):
+        fitted("g_s.inp/kernel", old["h_a.conv0/kernel"], old["g_s.inp/kernel"])
 
 
 def test_more_latents_start_from_what_was_missed(net):
