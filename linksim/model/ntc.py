@@ -147,8 +147,8 @@ class Synthesis(keras.layers.Layer):
         self.blocks8 = [Residual(f"{name}.block8.{i}", c8, cfg.hidden8) for i in range(cfg.blocks8)]
         self.film8 = Modulation(f"{name}.film8", k, c8)
         self.up4 = conv(f"{name}.up4", c8, 4 * c4, 1)
-        self.block4 = Residual(f"{name}.block4", c4, cfg.hidden4)
-        self.more4 = [Residual(f"{name}.block4.{i}", c4, cfg.hidden4) for i in range(cfg.blocks4)]
+        names4 = [f"{name}.block4", *(f"{name}.block4.{i}" for i in range(cfg.blocks4))]
+        self.blocks4 = [Residual(n, c4, cfg.hidden4) for n in names4]
         self.out = conv(f"{name}.out", c4, 48, 3, scale=BRANCH)
         self.linear = PatchLinear(f"{name}.linear", STRIDE, cfg.latent, inverse=True)
 
@@ -160,8 +160,8 @@ class Synthesis(keras.layers.Layer):
         h = depth_to_space(self.up8(leaky(self.film16(h, phi))), 2)
         for block in self.blocks8:
             h = block(h)
-        h = self.block4(depth_to_space(self.up4(leaky(self.film8(h, phi))), 2))
-        for block in self.more4:
+        h = depth_to_space(self.up4(leaky(self.film8(h, phi))), 2)
+        for block in self.blocks4:
             h = block(h)
         return depth_to_space(self.out(leaky(h)), 4) + self.linear(y_hat)
 
@@ -237,8 +237,9 @@ def fitted(path: str, array: np.ndarray, fresh: np.ndarray) -> np.ndarray:
 
     What the other does not have is zero, but for the gains of latents, which are as ``fresh`` has them.
 
-    Args:   path of the variable; array: its value there; fresh: its value in this network at the start.
-    Raises: ComponentError: they have not the same dimensions, or are kernels of other sizes.
+    Args:    path of the variable; array: its value there; fresh: its value in this network at the start.
+    Returns: shaped like fresh; array itself where the shapes are one.
+    Raises:  ComponentError: they have not the same dimensions, or are kernels of other sizes.
     """
     if array.shape == fresh.shape:
         return array

@@ -17,6 +17,8 @@ FREE = (
     *("output", "cache", "checkpoint_every", "validate_every", "validation_images"),
     *("steps_per_call", "licence"),
 )
+# settings of sources and starts that came later, and their defaults
+LATER = {"pairs": "none", "fit": False}
 
 
 @dataclass(frozen=True)
@@ -154,13 +156,12 @@ class TrainConfig:
             for item in fields(self)
             if item.name not in FREE and (value := asdict(self)[item.name]) != _default(item)
         }
-        for source in (*content["train"], content["validation"]):
-            if source["pairs"] == "none":
-                del source["pairs"]
-        if isinstance(starts := content.get("start_from"), (list, tuple)):
-            for start in starts:
-                if not start["fit"]:
-                    del start["fit"]
+        starts = content.get("start_from", ())
+        starts = () if isinstance(starts, str) else starts
+        for entry in (*content["train"], content["validation"], *starts):
+            for name, default in LATER.items():
+                if entry.get(name) == default:
+                    del entry[name]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,17 @@ from linksim.train.turn import check_names
 KEPT = ("name", "network", "sha256", "steps", "images_seen", "hours", "device", "history")
 
 
-def load_parts(net: Any, config: TrainConfig, base: Path) -> tuple[frozenset[str], list[dict]]:
+def load_parts(
+    net: Any, config: TrainConfig, base: Path, note: Callable[[str], None]
+) -> tuple[frozenset[str], list[dict]]:
     """Fill a network as ``start_from`` says. In place.
 
     Args:
       net:    the network.
       config: the recipe.
       base:   folder that its relative paths start from.
+      note:   takes a line on each source whose parts have variables that the network lacks: blocks that it was made
+              without, say.
     Returns: names of the parts filled (wholly or partly); per source what its card says (``KEPT``), and ``parts``.
     Raises: MissingAssetError, ComponentError: the weights. ScenarioError: parts that are not there.
     """
@@ -31,6 +35,11 @@ def load_parts(net: Any, config: TrainConfig, base: Path) -> tuple[frozenset[str
     cards = []
     for start, bundle, chosen in sources(net, config, base):
         arrays = bundle.arrays
+        if lost := _unused(net, bundle, chosen):
+            note(
+                f"{start.weights} has {len(lost)} variables that this network lacks, the first {lost[0]}: "
+                "it starts without them (`options` say what it has)"
+            )
         if start.fit:
             fresh = variables(net)
             arrays = {k: fitted(k, arrays[k], np.asarray(fresh[k].numpy())) for k in chosen}
@@ -51,23 +60,15 @@ def sources(net: Any, config: TrainConfig, base: Path) -> list[tuple[StartFrom, 
     return found
 
 
-def unused(net: Any, config: TrainConfig, base: Path) -> list[str]:
-    """One line per source whose parts have variables that the network lacks: blocks that it was made without, say."""
-    lines = []
-    for start, bundle, chosen in sources(net, config, base):
-        known = variables(net)
-        parts = {path.split("/")[0].split(".")[0] for path in chosen}
-        lost = sorted(
-            path
-            for path in bundle.arrays
-            if path not in known and any(belongs(path, part) for part in parts)
-        )
-        if lost:
-            lines.append(
-                f"{start.weights} has {len(lost)} variables that this network lacks, the first {lost[0]}: "
-                "it starts without them (`options` say what it has)"
-            )
-    return lines
+def _unused(net: Any, bundle: Bundle, chosen: Sequence[str]) -> list[str]:
+    """Variables of the parts that a source fills which the network does not have."""
+    known = variables(net)
+    parts = {path.split("/")[0].split(".")[0] for path in chosen}
+    return sorted(
+        path
+        for path in bundle.arrays
+        if path not in known and any(belongs(path, part) for part in parts)
+    )
 
 
 def _bundle(weights: str, base: Path) -> Bundle:

@@ -10,7 +10,7 @@ from linksim.seeds import Seed
 from linksim.train.config import TrainConfig
 from linksim.train.data import Mixture, load
 from linksim.train.loop import CHECKPOINT, LOG, VALIDATION, Run, Validated
-from linksim.train.origin import load_parts, unused
+from linksim.train.origin import load_parts
 from linksim.train.precision import lower_precision
 from linksim.train.progress import PlainProgress, Progress
 from linksim.train.steppers import make_stepper
@@ -58,6 +58,7 @@ def prepare(
       validated: called with the output folder and the task's ``figure_axes`` after each validation.
     Raises: LinksimError: the data, the recipe, the weights to start from, or the output folder.
     """
+    progress = progress or PlainProgress(config.batch)
     task = make_task(config, base)
     images = load(config.validation, task.cache, task.seed)[: config.validation_images]
     net = network_of(task)
@@ -70,15 +71,11 @@ def prepare(
                 f"{output} has {foreign[0]} but no checkpoint: it is not the folder of a run that can be resumed; "
                 "give another `output`, or empty it"
             )
-        progress = progress or PlainProgress(config.batch)
-        for line in unused(net, config, base):
-            progress.note(line)
-        loaded, origin = load_parts(net, config, base)
+        loaded, origin = load_parts(net, config, base, progress.note)
         task.begin(net, loaded)
     if config.precision == "bfloat16":
         lower_precision(net, task.low_precision)
     stepper = make_stepper(net, task.turns(net), config)
-    progress = progress or PlainProgress(config.batch)
     run = Run(config, task, net, stepper, images, output, progress, origin, validated)
     if fresh:
         make_folder(output)

@@ -29,7 +29,7 @@ def principal_axes(images: np.ndarray, block: int, count: int) -> tuple[np.ndarr
 
 
 def _patches(images: np.ndarray, block: int) -> np.ndarray:
-    """[N, H, W, 3] 0..255 -> [patches, 3 block^2] on the 0..1 scale, without their mean."""
+    """Images [N, H, W, 3] on the 0..255 scale -> [patches, 3 block^2] float64 on the 0..1 scale, without their mean."""
     n, height, width, _ = images.shape
     rows, columns = height // block, width // block
     patches = images.reshape(n, rows, block, columns, block, 3).transpose(0, 1, 3, 2, 4, 5)
@@ -38,7 +38,7 @@ def _patches(images: np.ndarray, block: int) -> np.ndarray:
 
 
 def _leading(flat: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Axes and deviations, see ``principal_axes``."""
+    """Axes and deviations of patches [n, 3 block^2] without a mean, see ``principal_axes``."""
     values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
     order = np.argsort(values)[::-1][:count]
     axes = vectors[:, order].T
@@ -57,11 +57,16 @@ def start_from_patches(net: NtcNet, images: np.ndarray) -> None:
 
 
 def add_axes(net: NtcNet, images: np.ndarray) -> None:
-    """Give latents that have no axis in g_s those along which ``images`` [N,H,W,3] are shown worst at the best quality,
-    orthogonal to the axes that are there. In place; nothing where every latent has one."""
-    axes = net.g_s.linear.matrix.numpy().astype(np.float64)
-    new = np.flatnonzero(~axes.any(1))
-    if not new.size:
+    """Give latents that have no axis in g_s those along which pictures are shown worst at the best quality, orthogonal
+    to the axes that are there. In place; nothing where every latent has one.
+
+    Args:
+      net:    with zeros where axes are wanted, as ``linksim.model.ntc.fitted`` leaves them.
+      images: [N, H, W, 3] uint8.
+    """
+    analysis, synthesis = (np.array(part.linear.matrix.numpy()) for part in (net.g_a, net.g_s))
+    old = synthesis.any(1)
+    if old.all():
         return
     x = images.astype(np.float32)
     shown = [
@@ -69,19 +74,18 @@ def add_axes(net: NtcNet, images: np.ndarray) -> None:
         for part in np.array_split(x, -(-len(x) // BATCH))
     ]
     missed = _patches(x - np.concatenate(shown), STRIDE)
-    known, _ = np.linalg.qr(axes[axes.any(1)].T)
+    known, _ = np.linalg.qr(synthesis[old].T.astype(np.float64))
     missed -= (missed @ known) @ known.T
-    found, _ = _leading(missed, new.size)
-    row = np.zeros(len(axes))
-    row[new] = np.log(np.std(_patches(x, STRIDE) @ found.T, 0) + 1e-6)
-    for part in (net.g_a, net.g_s):
-        matrix = np.array(part.linear.matrix.numpy())
-        (matrix.T if part is net.g_a else matrix)[new] = found
+    found, _ = _leading(missed, int(np.sum(~old)))
+    size = np.zeros(len(old))
+    size[~old] = np.log(np.std(_patches(x, STRIDE) @ found.T, 0) + 1e-6)
+    analysis[:, ~old], synthesis[~old] = found.T, found
+    for part, matrix in ((net.g_a, analysis), (net.g_s, synthesis)):
         part.linear.matrix.assign(matrix)
-        part.linear.log_scale.assign(part.linear.log_scale.numpy() + row.astype(np.float32))
-    _add(net.gain.table, row)
-    _add(net.ungain.table, -row)
+        _add(part.linear.log_scale, size)
+    _add(net.gain.table, size)
+    _add(net.ungain.table, -size)
 
 
 def _add(table: Any, row: np.ndarray) -> None:
-    table.assign(np.asarray(table.numpy() + row[None], np.float32))
+    table.assign(np.asarray(table.numpy() + row, np.float32))
