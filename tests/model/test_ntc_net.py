@@ -58,12 +58,18 @@ def test_a_network_with_more_latents_holds_the_smaller_one(net, slices):
     from linksim.model.store import assign, gather
 
     wide = NtcNet(NtcConfig(**SMALL | {"latent": sum(slices), "slices": slices}))
-    old, fresh = gather(net), gather(wide)
+    narrow = NtcNet(NtcConfig(**SMALL))
+    rng = np.random.default_rng(8)
+    # nothing is zero, as ctx is at the start
+    old = {path: 0.1 * rng.standard_normal(v.shape, np.float32) for path, v in gather(net).items()}
+    assign(narrow, old)
+    fresh = gather(wide)
     grown = {path: fitted(path, old[path], fresh[path]) for path in old}
     assign(wide, grown, what="narrow", only=list(old))
+    assert np.array_equal(wide.gain.table.numpy()[:, 32:], fresh["gain/table"][:, 32:])
     x = np.random.default_rng(4).random((2, 64, 64, 3), np.float32) * 255
     q = np.array([0.2, 0.9], np.float32)
-    x_hat, bits_u, bits_z = (np.asarray(t) for t in net(x, q))
+    x_hat, bits_u, bits_z = (np.asarray(t) for t in narrow(x, q))
     wide_x, wide_u, wide_z = (np.asarray(t) for t in wide(x, q))
     assert np.allclose(wide_x, x_hat, atol=0.01)
     assert np.allclose(wide_u[..., :32], bits_u, atol=1e-3, rtol=1e-3)

@@ -494,6 +494,7 @@ def shipped_recipes() -> list[Path]:
 @pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: path.stem)
 def test_recipes_start_from_weights_that_fit_them(path):
     """With what they freeze whole: a part that lost blocks on the way would make other codes."""
+    from linksim.model.store import belongs, variables
     from linksim.train.origin import load_parts, sources
     from linksim.train.prepare import network_of
     from linksim.train.tasks import task_class
@@ -506,9 +507,10 @@ def test_recipes_start_from_weights_that_fit_them(path):
     smaller = {"ntscc", "tokens", "dsc-stereo"}  # than what they start from, on purpose
     if path.stem not in smaller:
         assert notes == []
-    names = {path for _, _, chosen in sources(net, config, path.parent) for path in chosen}
-    for part in config.freeze:
-        assert any(name.startswith(part) for name in names), part
+    filled = {name for _, _, chosen in sources(net, config, path.parent) for name in chosen}
+    frozen = {name for name in variables(net) if any(belongs(name, part) for part in config.freeze)}
+    assert frozen <= filled
+    assert bool(frozen) == bool(config.freeze)
 
 
 @pytest.mark.parametrize(
