@@ -16,19 +16,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from linksim import quiet
 from linksim.codec.fixed import FixedHyper, quality_basis
+from linksim.codec.ntc_refine import AIM, Refiner
 from linksim.codec.ranges import Corrupt, Reader, Writer
 from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
 from linksim.errors import ComponentError
 from linksim.model.store import Bundle, load_bundle
-
-if TYPE_CHECKING:
-    from linksim.codec.ntc_refine import Refiner
 
 LEVELS = 128  # quality = level / LEVELS; a power of two, so that quality_basis is exact
 STRIDE_Z = 64
@@ -131,15 +129,13 @@ class Engine:
     @cached_property
     def refiner(self) -> Refiner:
         """The search for better latents."""
-        from linksim.codec.ntc_refine import Refiner
-
         return Refiner(self.net)
 
     def analyse(self, images: np.ndarray, levels: Sequence[int], refine: int = 0) -> list[Symbols]:
         """Images to integers.
 
         Args:    images [B,H,W,3] uint8, any size; levels: one per image; refine: steps of ``Refiner.refine``, whose
-                 latents are taken where they lower R + lambda D.
+                 latents are taken where they lower R + lambda D, lambda being ``AIM`` times the level's.
         Returns: B Symbols.
         """
         _, height, width, _ = images.shape
@@ -150,7 +146,7 @@ class Engine:
         if not refine:
             return plain
         phi = np.stack([self.phi(level) for level in levels])
-        aims = np.array([self.config.lagrangian(level / LEVELS) for level in levels])
+        aims = np.array([AIM * self.config.lagrangian(level / LEVELS) for level in levels])
         better = self._rounded(*self.refiner.refine(images, y, z, phi, aims, refine), levels)
 
         def cost(symbols: Symbols, image: np.ndarray, aim: float) -> float:

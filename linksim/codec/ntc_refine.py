@@ -23,6 +23,7 @@ from linksim.seeds import Seed
 
 RATE, BETAS = 0.07, (0.9, 0.99)  # of Adam, in quantisation steps; chosen on validation faces
 HOT, COLD = 0.4, 0.15  # temperature at the first and at the last step
+AIM = 1.4  # times lambda of the level: coarser steps, better filled; worth 0.03 dB at equal bits on validation faces
 EDGE = 1e-4  # what keeps atanh finite next to an integer
 TOGETHER = 16  # pictures that go through the network together
 

@@ -16,6 +16,7 @@ from pictures_small import pictures
 
 from linksim.codec.engine import LEVELS, engine
 from linksim.codec.ntc import Ntc, estimate, pack, read_varint, varint
+from linksim.codec.ntc_refine import AIM
 from linksim.errors import ComponentError, MissingAssetError
 from linksim.types import Delivered, Packets, Status
 
@@ -83,7 +84,7 @@ def test_refined_latents_are_better_and_any_decoder_shows_them():
             np.mean(np.square(machine.synthesise(s, 64, 64) - i.astype(float)))
             for s, i in zip(found, images, strict=True)
         ]
-        weight = [machine.config.lagrangian(s.level / LEVELS) for s in found]
+        weight = [AIM * machine.config.lagrangian(s.level / LEVELS) for s in found]
         bits = np.array([s.bits for s in found]) / 64**2
         costs[steps] = bits + np.multiply(weight, error)
     assert (costs[40] <= costs[0]).all() and costs[40].sum() < 0.98 * costs[0].sum()
