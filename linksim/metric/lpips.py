@@ -64,12 +64,12 @@ def read_backbone(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a graph of the backend that Keras runs on."""
+    """The function as a graph of the backend that Keras runs on; under TensorFlow one for pictures of all sizes."""
     keras = quiet.load("keras")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, autograph=False)
+        return tf.function(function, autograph=False, reduce_retracing=True)
     if keras.backend.backend() == "jax":
         import jax
 

@@ -175,9 +175,11 @@ def _pool(x: Any) -> Any:
 
 
 def _pool_ceil(x: Any) -> Any:
-    """3x3 max pooling of stride 2 whose last window may hang over the edge (PyTorch's ceil_mode); x >= 0."""
-    missing = [max(3 - n, (n - 3) % 2) for n in x.shape[1:3]]
-    return _pool(ops.pad(x, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0))))
+    """3x3 max pooling of stride 2 whose last window may hang over the edge (PyTorch's ceil_mode); x >= 0, 2x2 at least.
+
+    Where the last window ends at the edge, the row or column that is added starts none.
+    """
+    return _pool(ops.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0))))
 
 
 def _alex(weights: LpipsWeights, x: Any) -> list[Any]:

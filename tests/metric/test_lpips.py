@@ -100,7 +100,7 @@ def test_differentiable(assets: Path) -> None:
     assert np.isfinite(tape.gradient(loss, flat)).all()
 
 
-@pytest.mark.parametrize("size", [(17, 31), (64, 50), (33, 36)])
+@pytest.mark.parametrize("size", [(17, 31), (64, 50), (33, 36), (2, 3)])
 def test_pooling_is_that_of_ceil_mode(size: tuple[int, int]) -> None:
     from linksim.model.lpips import _pool_ceil
 
@@ -112,6 +112,17 @@ def test_pooling_is_that_of_ceil_mode(size: tuple[int, int]) -> None:
         for i in range(rows)
     ]
     np.testing.assert_array_equal(got[0], want)
+
+
+def test_pictures_of_many_sizes_share_a_graph() -> None:
+    """Tracing takes a second or so; TensorFlow would warn of one for each size."""
+    from linksim.metric.lpips import compiled
+
+    double = compiled(lambda x: 2 * x)
+    for size in range(1, 9):
+        x = np.full((size, 3), size, np.float32)
+        np.testing.assert_array_equal(np.asarray(double(x)), 2 * x)
+    assert double.experimental_get_tracing_count() <= 2
 
 
 def test_chunks_cover_a_batch_with_few_shapes() -> None:
