@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 22  # of a picture that a header may announce
 CLOSE_ENOUGH = 0.985  # of the budget: where the search for the level stops
 MOST_REFINED = 1000
-MORE_REFINED = 1  # levels by which refined pictures lie above plain ones of the same bits
+MORE_REFINED = 1  # levels above the plain picture: where the search of a refined one begins
 CURVE_STEP = 16  # levels between the points of the curve that ``distortion`` interpolates
 
 
