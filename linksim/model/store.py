@@ -1,4 +1,7 @@
-"""Weights of networks as plain arrays: named by part and layer, stored as .npz without pickles."""
+"""Weights of networks as plain arrays: named by part and layer, stored as .npz without pickles.
+
+Exports hold their rounded kernels entropy coded (``linksim.model.packed``); ``read_arrays`` gives them as arrays.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import numpy as np
 
 from linksim.atomic import write_atomically, written_whole
 from linksim.errors import ComponentError, MissingAssetError
+from linksim.model.packed import WORDS, pack, unpack
 
 SHIPPED = Path(__file__).parent / "weights"
 LIMIT = 8 << 20  # bytes of a weights file
@@ -99,7 +103,8 @@ def _archive(path: Path, arrays: Mapping[str, np.ndarray], compress: bool) -> No
     with zipfile.ZipFile(path, "w") as archive:
         for name, value in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy")
-            info.compress_type = zipfile.ZIP_BZIP2 if compress else zipfile.ZIP_STORED
+            dense = name == WORDS or not compress
+            info.compress_type = zipfile.ZIP_STORED if dense else zipfile.ZIP_BZIP2
             with archive.open(info, "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, np.asanyarray(value), allow_pickle=False)
 
@@ -128,10 +133,11 @@ def read_arrays(path: str | Path, *, sha256: str | None = None) -> dict[str, np.
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unfolded = sum(info.file_size for info in archive.infolist())
-        if unfolded > (1 << 20) + _UNFOLDING * len(data):
+        most = (1 << 20) + _UNFOLDING * len(data)
+        if unfolded > most:
             raise ValueError(f"its {len(data)} bytes unfold to {unfolded}")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return unpack({name: file[name] for name in file.files}, most)
     except Exception as error:
         raise ComponentError(f"{path.name} is not a readable weights file ({error})") from error
 
@@ -206,7 +212,7 @@ def write_bundle(
     bits: int | None = None,
     scales: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Write weights as float16 .npz with their card beside them.
+    """Write weights as float16 .npz, rounded kernels packed, with their card beside them.
 
     Args:
       path:   of the .npz; the card is the .json of the same name.
@@ -221,7 +227,7 @@ def write_bundle(
     small = half(arrays, bits, scales)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
-        _archive(part, small, compress=True)
+        _archive(part, pack(small), compress=True)
         data = part.read_bytes()
         if len(data) > LIMIT:
             raise ComponentError(

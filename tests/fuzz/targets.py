@@ -40,6 +40,7 @@ from linksim.link.tokens import Tokens
 from linksim.metric import kept
 from linksim.metric.lpips import read_backbone
 from linksim.metric.torch_file import read_tensors
+from linksim.model.packed import pack
 from linksim.model.store import load_bundle, read_arrays, write_bundle
 from linksim.packet import fragment
 from linksim.packet.trace import Trace
@@ -207,6 +208,9 @@ def _archives() -> list[bytes]:
         buffer = io.BytesIO()
         save(buffer, a=np.arange(12.0).reshape(3, 4), **{"g/kernel": np.ones(5, np.float16)})
         found.append(buffer.getvalue())
+    buffer = io.BytesIO()
+    np.savez(buffer, **pack({"g/kernel": (np.arange(2048) % 97).astype(np.float16)}))
+    found.append(buffer.getvalue())
     return found
 
 
