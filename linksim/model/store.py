@@ -1,6 +1,6 @@
 """Weights of networks as plain arrays: named by part and layer, stored as .npz without pickles.
 
-Exports hold their rounded kernels entropy coded (``linksim.model.packed``); ``read_arrays`` gives them as arrays.
+Exports hold their rounded kernels entropy coded (``linksim.packed``); ``read_arrays`` gives them as arrays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from linksim.atomic import write_atomically, written_whole
 from linksim.errors import ComponentError, MissingAssetError
-from linksim.model.packed import WORDS, pack, unpack
+from linksim.packed import WORDS, pack, unpack
 
 SHIPPED = Path(__file__).parent / "weights"
 LIMIT = 8 << 20  # bytes of a weights file

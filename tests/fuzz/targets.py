@@ -40,8 +40,8 @@ from linksim.link.tokens import Tokens
 from linksim.metric import kept
 from linksim.metric.lpips import read_backbone
 from linksim.metric.torch_file import read_tensors
-from linksim.model.packed import pack
 from linksim.model.store import load_bundle, read_arrays, write_bundle
+from linksim.packed import pack
 from linksim.packet import fragment
 from linksim.packet.trace import Trace
 from linksim.results import RunFolder, manifest, parts

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from linksim.errors import ComponentError
-from linksim.model.packed import COUNTS, ENTRIES, LINES, WORDS, pack, unpack
 from linksim.model.store import half, read_arrays, write_arrays, write_bundle
+from linksim.packed import COUNTS, ENTRIES, LINES, WORDS, pack, unpack
 
 PLENTY = 1 << 22
 
