@@ -26,8 +26,8 @@ LINES, COUNTS, WORDS = ENTRIES = ("packed/lines", "packed/counts", "packed/words
 def pack(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What fits is put into the three ``ENTRIES``, the rest stays.
 
-    Args:    arrays: by path, float16, finite.
-    Returns: arrays by name; the same as given if none fits.
+    Args:    arrays: by path, any shapes, float16, finite.
+    Returns: arrays by name; the same as given if none fits. The sign of a zero is lost.
     """
     import constriction
 
@@ -61,8 +61,9 @@ def pack(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def unpack(arrays: Mapping[str, np.ndarray], most: int) -> dict[str, np.ndarray]:
     """The arrays that ``pack`` was given, in whatever order; what it never saw is returned as it is.
 
-    Args:   arrays: of a file; most: elements that it may hold.
-    Raises: ValueError: not what ``pack`` writes.
+    Args:    arrays: of a file; most: elements that it may hold.
+    Returns: arrays by path, float16 where they were packed.
+    Raises:  ValueError: not what ``pack`` writes. TypeError: lines that are no lists.
     """
     if not any(name in arrays for name in ENTRIES):
         return dict(arrays)
@@ -81,7 +82,7 @@ def unpack(arrays: Mapping[str, np.ndarray], most: int) -> dict[str, np.ndarray]
         table, counts = np.split(counts, [_whole(bins, 1, 2 * LARGEST)])
         if len(table) < bins or not table.any():
             raise ValueError(f"{name} has no histogram")
-        _whole(_whole(width, 1, LARGEST) * bins, 1, 4 * LARGEST)
+        _whole(_whole(width, 1, LARGEST) * bins, 2, 4 * LARGEST)
         step = 2.0 ** _whole(exponent, DEEPEST, 16)
         integers = coder.decode(_model(table, width), size)
         value = (integers + _whole(lowest, -LARGEST, LARGEST)) * step
@@ -116,9 +117,7 @@ def _model(counts: np.ndarray, width: int) -> Any:
     import constriction
 
     share = np.repeat(counts / (float(counts.sum()) * width), width)
-    return constriction.stream.model.Categorical(
-        share if len(share) > 1 else np.ones(2) / 2, perfect=False
-    )
+    return constriction.stream.model.Categorical(share, perfect=False)
 
 
 def _flat(arrays: Mapping[str, np.ndarray], name: str, dtype: Any) -> np.ndarray:

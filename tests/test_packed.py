@@ -32,7 +32,7 @@ def kernels(seed: int = 0) -> dict[str, np.ndarray]:
     return half({name: value.astype(np.float32) for name, value in arrays.items()}, 6)
 
 
-def test_arrays_return_bit_by_bit() -> None:
+def test_arrays_return_equal() -> None:
     given = kernels()
     made = pack(given)
     assert set(made) == {*ENTRIES, "small/kernel", "zeros/kernel", "g/table"}
