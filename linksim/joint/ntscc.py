@@ -3,7 +3,7 @@
 ::
 
     image --> g_a --> f_e --> s --[first k_i of each embedding]--> interleaved, unit power --> x
-                |
+                |           ^-- f_u, where the transmitter's own decoder, shown s through noise, errs
                 +--> NTC's entropy model --> profile --> side information (where the link has room for it)
     image <-- g_s <-- f_d <-- r <-- MMSE equaliser <-- y, h, n0_eff
 
@@ -11,22 +11,20 @@ What an embedding gets follows from its profile level and the length of the fram
 information the profile is uniform. The symbols of a frame lie in the order of their importance: the first of every
 embedding, then the second of every embedding, and so on.
 
-Source: Dai et al. (2022), JSAC; Wang et al. (2023), arXiv:2303.14637.
+Source: Dai et al. (2022), JSAC; Wang et al. (2023), arXiv:2303.14637; updates: Marino et al. (2018), ICML.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from linksim import quiet, registry
-from linksim.errors import BudgetError, ComponentError, RunStateError
+from linksim.errors import BudgetError
 from linksim.joint import level_code
+from linksim.joint.machine import BATCH, Machine, lpips_squeeze, machine
 from linksim.joint.profile import MIN_K, allocate, levels_of
-from linksim.seeds import Seed
 from linksim.types import (
     Decoded,
     Delivered,
@@ -44,12 +42,9 @@ STRIDE = 16  # pixels of an embedding's side, as in linksim.model.ntc, which wou
 MAX_PIXELS = 1 << 24  # of a picture that may be declared
 SNR_CLIP_DB = (-20.0, 40.0)
 ETA = np.geomspace(0.02, 64.0, 47)  # grid of operating points, complex symbols per bit
-NETWORKS = ("ntscc", "ntscc-perceptual", "deepjscc")  # whose weights fit
 SIDE_BITS_PER_EMBEDDING = 4.0  # that the finest profile needs, nearly always
+MOST_UPDATES = 8
 MOST_REFINED = 1000
-REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
-REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
-_BATCH = 32  # pictures that go through the network together
 
 
 @dataclass(frozen=True)
@@ -64,17 +59,21 @@ class Ntscc:
                ESRGAN, ECCV workshops 2018).
       profile: "auto": rates follow the content where the link has room for side information; "uniform": never.
       rates:   weights of NTC whose entropy model judges the content.
-      refine:  steps of gradient descent by which the transmitter moves each frame's symbols to where its own copy of
-               the decoder shows the better picture (``_Machine.refine``); 0: as the network has them. The receiver
+      updates: how often f_u moves each frame's symbols by the slope of the error that the transmitter's own decoder
+               makes of them; the receiver need not know. None: once where the weights have f_u, else never. Pictures
+               of more than ``MOST_UPDATED`` pixels go without: slopes take memory.
+      refine:  steps of gradient descent, after the updates, by which the transmitter moves each frame's symbols to
+               where its own copy of the decoder shows the better picture (``Machine.refine``); 0: none. The receiver
                need not know (Dai et al., 2023, JSAC 41(8), online learned NTSCC).
       refine_for: what "better" is: "mse", ln MSE, or "perceptual", LPIPS-squeeze besides (its weights are an asset).
     """
 
-    weights: str = "ntscc"
+    weights: str = "ntscc-update"
     decoder: str = ""
     blend: float = 1.0
     profile: Literal["auto", "uniform"] = "auto"
     rates: str = "ntc"
+    updates: int | None = None
     refine: int = 0
     refine_for: Literal["mse", "perceptual"] = "mse"
 
@@ -88,19 +87,21 @@ class Ntscc:
             raise ValueError(f"profile must be auto or uniform, got {self.profile!r}")
         if not 0 <= self.blend <= 1:
             raise ValueError(f"blend must be 0..1, got {self.blend}")
+        if self.updates is not None and not 0 <= self.updates <= MOST_UPDATES:
+            raise ValueError(f"updates must be 0..{MOST_UPDATES}, got {self.updates}")
         if not 0 <= self.refine <= MOST_REFINED:
             raise ValueError(f"refine must be 0..{MOST_REFINED} steps, got {self.refine}")
         if self.refine_for not in ("mse", "perceptual"):
             raise ValueError(f"refine_for must be mse or perceptual, got {self.refine_for!r}")
         if self.refine and self.refine_for == "perceptual":
-            _lpips()  # missing weights show now
+            lpips_squeeze()  # missing weights show now
 
     @property
-    def _sender(self) -> _Machine:
+    def _sender(self) -> Machine:
         return machine(self.weights)
 
     @property
-    def _receiver(self) -> _Machine:
+    def _receiver(self) -> Machine:
         if not self.decoder or self.blend == 0:
             return self._sender
         return machine(self.decoder, *(() if self.blend == 1 else (self.weights, self.blend)))
@@ -158,6 +159,8 @@ class Ntscc:
         snr = np.clip(np.nan_to_num(tx.snr_amc_db), *SNR_CLIP_DB)
         x_in = pad(images)
         s = sender.encode(x_in, snr, k)
+        if (updates := sender.updates(self.updates)) and batch:
+            s = sender.update(x_in, s, snr, k, updates)
         if self.refine and batch:
             s = sender.refine(x_in, s, snr, k, self.refine, self.refine_for)
         num = k.sum((1, 2))
@@ -195,8 +198,8 @@ class Ntscc:
             k = self._told(delivered, b, size, receiver.max_k)
             if k is not None:
                 found.append((b, k, *from_frame(symbols.take([b]), k, receiver.symbols)))
-        for start in range(0, len(found), _BATCH):
-            part = found[start : start + _BATCH]
+        for start in range(0, len(found), BATCH):
+            part = found[start : start + BATCH]
             x_hat = receiver.decode(*(np.stack([row[i] for row in part]) for i in (2, 3, 1)))
             for (b, _, _, _, whole), picture in zip(part, x_hat, strict=True):
                 shown = np.clip(np.rint(picture[: size[0], : size[1]]), 0, 255)
@@ -280,150 +283,3 @@ def from_frame(
         np.clip(snr_db, *SNR_CLIP_DB).astype(np.float32).reshape(shape),
         bool(good.all()),
     )
-
-
-class _Machine:
-    """The network of one set of weights, compiled per picture size.
-
-    Args: weights: name or path; other: weights to mix with, and how much of ``weights`` there is in the mixture.
-    """
-
-    def __init__(self, weights: str, other: str = "", share: float = 1.0) -> None:
-        quiet.load("keras")
-        from linksim.model.ntscc import NtsccConfig, NtsccNet
-        from linksim.model.store import assign, load_bundle
-
-        bundle = load_bundle(weights)
-        if (network := bundle.card.get("network")) not in NETWORKS:
-            raise ComponentError(
-                f"weights {weights!r} are of the network {network!r}, ntscc needs "
-                f"{', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}"
-            )
-        self.bundle = bundle
-        self.net = NtsccNet(NtsccConfig(**bundle.card["architecture"]))
-        arrays = bundle.arrays
-        if other:
-            rest = load_bundle(other).arrays
-            if {k: v.shape for k, v in rest.items()} != {k: v.shape for k, v in arrays.items()}:
-                raise ComponentError(f"weights {weights!r} and {other!r} are of different networks")
-            arrays = {k: (1 - share) * rest[k] + share * v for k, v in arrays.items()}
-        assign(self.net, arrays, what=f"weights {weights}")
-        self._compiled: dict[Any, Any] = {}
-
-    @property
-    def symbols(self) -> int:
-        """Real symbols of an embedding at most."""
-        return self.net.cfg.symbols
-
-    @property
-    def max_k(self) -> int:
-        """Complex symbols of an embedding at most."""
-        return self.net.cfg.max_k
-
-    def _run(self, verb: str, *arrays: np.ndarray) -> np.ndarray:
-        import keras
-
-        given = [np.asarray(a, np.float32) for a in arrays]
-        function = getattr(self if verb.endswith("slope") else self.net, verb)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            key = (verb, *(a.shape[1:] for a in given))
-            if key not in self._compiled:
-                spec = [tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in given]
-                graph = tf.function(function, input_signature=spec)
-                with quiet.muted():  # the graph optimiser's notices come with the first call
-                    graph(*given)
-                self._compiled[key] = graph
-            function = self._compiled[key]
-        return np.asarray(function(*given))
-
-    def encode(self, x: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
-        """See NtsccNet.encode."""
-        parts = [
-            self._run("encode", *(a[i : i + _BATCH] for a in (x, snr_db, k)))
-            for i in range(0, len(x), _BATCH)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, *k.shape[1:], self.symbols))
-
-    def decode(self, r: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
-        """See NtsccNet.decode."""
-        return self._run("decode", r, snr_db, k)
-
-    def refine(
-        self,
-        x: np.ndarray,
-        s: np.ndarray,
-        snr_db: np.ndarray,
-        k: np.ndarray,
-        steps: int,
-        aim: Literal["mse", "perceptual"] = "mse",
-    ) -> np.ndarray:
-        """Symbols moved down the gradient of a loss behind AWGN at the SNR believed, by Adam.
-
-        Every other step draws noise and the next one sees its negative: what is linear in the noise then cancels from
-        the slope. The noise is the same for all frames and in every run: a frame's symbols depend on its picture alone.
-
-        Args:    x [B,H,W,3], padded; s of ``encode``; snr_db [B]; k [B,h,w]; steps; aim: see ``Ntscc.refine_for``.
-        Returns: like s.
-        Raises:  RunStateError: Keras does not run on TensorFlow. ComponentError: no weights of LPIPS here.
-        """
-        import keras
-
-        if (backend := keras.backend.backend()) != "tensorflow":
-            raise RunStateError(
-                f"refine needs KERAS_BACKEND=tensorflow, this process has {backend}"
-            )
-        seed = Seed.root(0).child("ntscc", "refine")
-        moved = np.asarray(s, np.float32)
-        first, second = np.zeros_like(moved), np.zeros_like(moved)
-        beta1, beta2 = REFINE_BETAS
-        for step in range(steps):
-            rng = seed.child(step // 2).generator()
-            noise = rng.standard_normal((1, *s.shape[1:]), np.float32) * np.float32((-1) ** step)
-            parts = (
-                [a[i : i + _BATCH] for a in (x, moved, snr_db, k)] for i in range(0, len(x), _BATCH)
-            )
-            gradient = np.concatenate([self._run(f"{aim}_slope", *p, noise) for p in parts])
-            first += (1 - beta1) * (gradient - first)
-            second += (1 - beta2) * (gradient**2 - second)
-            size = np.sqrt(second / (1 - beta2 ** (step + 1))) + 1e-8
-            rate = REFINE_RATE * (1 - step / steps) / (1 - beta1 ** (step + 1))
-            moved = moved - np.float32(rate) * first / size
-        return moved
-
-    def mse_slope(self, x, s, snr_db, k, noise):
-        """Gradient of each frame's ln MSE by its symbols. Args: as in ``refine``, noise [1,h,w,symbols]."""
-        return self._slope(x, s, snr_db, k, noise, _ln_mse)
-
-    def perceptual_slope(self, x, s, snr_db, k, noise):
-        """The same of ln MSE and LPIPS-squeeze."""
-        lpips = _lpips()
-        return self._slope(
-            x, s, snr_db, k, noise, lambda a, b: _ln_mse(a, b) + REFINE_LPIPS * lpips(a, b)
-        )
-
-    def _slope(self, x, s, snr_db, k, noise, loss):
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(s)
-            value = tf.reduce_sum(loss(x, self.net.through(s, snr_db, k, noise)))
-        return tape.gradient(value, s)
-
-
-def _ln_mse(x, x_hat):
-    from keras import ops
-
-    return ops.log(ops.mean(ops.square(x_hat - x), (1, 2, 3)) + 1.0)
-
-
-def _lpips() -> Any:
-    """LPIPS-squeeze of tensors. Raises ComponentError: its weights are not here."""
-    return registry.create("metrics", "lpips-squeeze").tensors
-
-
-@lru_cache(maxsize=6)
-def machine(weights: str, other: str = "", share: float = 1.0) -> _Machine:
-    """The network of shipped or exported weights, made once. Args: see _Machine."""
-    return _Machine(weights, other, share)

@@ -11,10 +11,14 @@ f_e and f_d are a linear map (at the start: the largest coefficients as they are
 linear system) plus attention blocks over the embeddings. Symbols are nested: fewer of them are the first of more.
 Between f_e and f_d everything is in real symbols of unit variance; two make one complex symbol.
 
+A network with blocks_u has f_u besides: where its own decoder, shown the symbols through noise, errs, the transmitter
+learns by the slope of that error, and f_u maps symbols and slope to better symbols, once or several times.
+
 Sizes: x [B,H,W,3] in 0..255, H and W multiples of 16; y, y_hat [B,H/16,W/16,latent]; s, r [B,H/16,W/16,symbols];
 k [B,H/16,W/16], complex symbols of each embedding; SNR in dB, [B] at the transmitter, like k at the receiver.
 
-Source: Dai et al. (2022), NTSCC, JSAC; Wang et al. (2023), arXiv:2303.14637 (one model for many SNRs, levels to 320).
+Source: Dai et al. (2022), NTSCC, JSAC; Wang et al. (2023), arXiv:2303.14637 (one model for many SNRs, levels to 320);
+f_u: Marino et al. (2018), iterative amortized inference, ICML.
 """
 
 # deviates: f_e and f_d are conditioned on k continuously instead of by one token per level, so that any k can be sent
@@ -38,6 +42,8 @@ LOG2_K_LOW, LOG2_K_HIGH = 2.0, 7.0
 # Quality of NTC's transforms that an information rate asks for: bpp = 0.0358 exp(3.9 quality) (validation of NTC).
 BPP_AT_0, BPP_GROWTH = 0.0358, 3.9
 ATTAINED = 0.8  # share of capacity that this rate is taken to be
+# Of f_u: how far its outputs move a symbol, what is added to a slope's RMS before it divides, where the update starts.
+UPDATE_GAIN, SLOPE_FLOOR, UPDATE_START = 0.15, 0.3, 0.015
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class NtsccConfig:
       width, heads, hidden: of the attention blocks.
       window:     side of their windows [embeddings].
       blocks_e, blocks_d: how many in f_e and in f_d.
+      blocks_u:   how many in f_u; 0: there is no f_u.
       symbols:    real symbols of an embedding at most.
       condition:  channels of the condition.
       anchors_snr, anchors_k: of the axes of SNR and of log2 k.
@@ -61,6 +68,7 @@ class NtsccConfig:
     window: int = 8
     blocks_e: int = 2
     blocks_d: int = 4
+    blocks_u: int = 0
     symbols: int = 256
     condition: int = 48
     anchors_snr: int = 8
@@ -175,12 +183,18 @@ class NtsccNet(keras.Model):
         self.g_s = Synthesis(ntc)
         self.f_e = Coder("f_e", cfg, ntc.latent, cfg.symbols, cfg.blocks_e, "out")
         self.f_d = Coder("f_d", cfg, cfg.symbols, ntc.latent, cfg.blocks_d, "in")
+        self.f_u = (
+            Coder("f_u", cfg, 2 * cfg.symbols + 1, cfg.symbols, cfg.blocks_u, "in")
+            if cfg.blocks_u
+            else None
+        )
         self.built = True
 
     @property
     def parts(self) -> dict[str, keras.layers.Layer]:
         """Name -> layer, in a fixed order."""
-        return {"g_a": self.g_a, "g_s": self.g_s, "f_e": self.f_e, "f_d": self.f_d}
+        parts = {"g_a": self.g_a, "g_s": self.g_s, "f_e": self.f_e, "f_d": self.f_d}
+        return parts if self.f_u is None else parts | {"f_u": self.f_u}
 
     def _phi(self, snr_db, k):
         """Quality basis of the transforms for what the embeddings carry on the average. Both [B,h,w]."""
@@ -206,6 +220,22 @@ class NtsccNet(keras.Model):
         """What f_e makes of pictures, of any power. Args, returns: as ``encode``."""
         snr = ops.broadcast_to(snr_db[:, None, None], ops.shape(k))
         return self.f_e(self.g_a(x / 255.0 - 0.5, self._phi(snr, k)), snr, k)
+
+    def updated(self, s, slope, snr_db, k):
+        """Symbols moved by f_u, of unit mean power again.
+
+        Args:    s [B,h,w,symbols] of ``encode``; slope, like s: gradient by it of each picture's ln (MSE + 1)
+                 behind AWGN at the SNR believed, mean of noise and its negative; snr_db [B], believed; k [B,h,w].
+        Returns: like s.
+        """
+        assert self.f_u is not None, "a network of blocks_u: 0 updates nothing"
+        sent = self._sent(k)
+        count = ops.sum(sent, (1, 2, 3), keepdims=True)
+        slope = slope * count
+        size = ops.sqrt(ops.sum(ops.square(slope), (1, 2, 3), keepdims=True) / count) + SLOPE_FLOOR
+        seen = ops.concatenate([s, slope / size, ops.log(size) * ops.ones_like(s[..., :1])], -1)
+        snr = ops.broadcast_to(snr_db[:, None, None], ops.shape(k))
+        return self._normalised(s + UPDATE_GAIN * self.f_u(seen, snr, k), sent)
 
     @staticmethod
     def _normalised(s, sent):
@@ -243,6 +273,19 @@ class NtsccNet(keras.Model):
         r = (self._normalised(s, sent) + noise * ops.rsqrt(snr)) * (snr / (1.0 + snr)) * sent
         met = ops.broadcast_to(snr_db[:, None, None], ops.shape(k))
         return self.decode(r, met, k)
+
+
+def ln_mse(x, x_hat):
+    """ln (MSE + 1) of each picture [B]. Args: both [B,H,W,3], 0..255."""
+    return ops.log(ops.mean(ops.square(x_hat - x), (1, 2, 3)) + 1.0)
+
+
+def start_update(net: NtsccNet) -> None:
+    """Make f_u a step down the slope. In place."""
+    assert net.f_u is not None
+    kernel = np.zeros((2 * net.cfg.symbols + 1, net.cfg.symbols), np.float32)
+    kernel[net.cfg.symbols : -1] = -UPDATE_START / UPDATE_GAIN * np.eye(net.cfg.symbols)
+    net.f_u.linear.kernel.assign(kernel)
 
 
 def start_linear(net: NtsccNet, y: np.ndarray) -> None:

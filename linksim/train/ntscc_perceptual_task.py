@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -57,9 +57,16 @@ class NtsccPerceptualTask(NtsccTask):
             Turn(critic_loss, ("critic",), "critic", how.critic_rate, adam=(0.5, 0.9)),
         )
 
-    def received(self, net: Any, images: np.ndarray, k: float, snr_db: float) -> np.ndarray:
+    def received(
+        self,
+        net: Any,
+        images: np.ndarray,
+        k: float,
+        snr_db: float,
+        encode: Callable[..., Any] | None = None,
+    ) -> np.ndarray:
         """See NtsccTask.received."""
-        return super().received(net.net, images, k, snr_db)
+        return super().received(net.net, images, k, snr_db, encode)
 
     def figures(self, images: np.ndarray, received: np.ndarray) -> dict[str, float]:
         """See NtsccTask.figures, and LPIPS-alex."""

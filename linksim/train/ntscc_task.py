@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,13 @@ import numpy as np
 from linksim.joint.profile import MIN_K, allocate, levels_of
 from linksim.model.layers import hat_basis
 from linksim.model.ntc import STRIDE
-from linksim.model.ntscc import NtsccConfig, NtsccNet, start_linear
+from linksim.model.ntscc import NtsccConfig, NtsccNet, ln_mse, start_linear, start_update
 from linksim.train.data import keep
 from linksim.train.golden import block_means, golden_picture
 from linksim.train.task import Task
 
 SNR_DB = (-6.0, 15.0)  # met on the average, in training
 VALIDATION = ((16, 6.0), (32, -4.0), (32, -1.0), (32, 1.25), (32, 6.4), (32, 12.0), (64, 6.0))
-MSE_FLOOR = 1.0  # inside the logarithm
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class NtsccTask(Task):
 
     def begin(self, net: NtsccNet, loaded: frozenset[str]) -> None:
         """See Task.begin. New coders start as a linear system on the latents of training images."""
+        if net.f_u is not None and "f_u" not in loaded:
+            start_update(net)
         if "f_e" in loaded:
             return
         x = self.images.batch(-1, 256).astype(np.float32)
@@ -125,14 +126,19 @@ class NtsccTask(Task):
         self, net: NtsccNet, batch: Mapping[str, Any]
     ) -> tuple[Any, dict[str, Any], Any, Any]:
         """The loss, its figures, and what it compared: x and x_hat on the 0..255 scale."""
-        from keras import ops
-
         x = batch["x"]
         x_hat = net(x, batch["snr_tx_db"], batch["snr_db"], batch["k"], batch["noise"])
+        return *self.compared(x, x_hat), x, x_hat
+
+    @staticmethod
+    def compared(x: Any, x_hat: Any) -> tuple[Any, dict[str, Any]]:
+        """The loss of pictures as received, and its figures. Args: both [B,H,W,3] on the 0..255 scale."""
+        from keras import ops
+
         mse = ops.mean(ops.square(x_hat - x), (1, 2, 3))
-        value = ops.mean(ops.log(mse + MSE_FLOOR))
+        value = ops.mean(ln_mse(x, x_hat))
         psnr = 10 * (np.log10(255.0**2) - ops.mean(ops.log(mse)) / np.log(10.0))
-        return value, {"loss": value, "psnr": psnr, "mse": ops.mean(mse)}, x, x_hat
+        return value, {"loss": value, "psnr": psnr, "mse": ops.mean(mse)}
 
     def validate(self, net: NtsccNet, images: np.ndarray) -> list[dict[str, float]]:
         """Mean PSNR [dB] of clipped 8-bit pictures over AWGN, uniform profile, at each (k, SNR) of ``VALIDATION``."""
@@ -150,8 +156,19 @@ class NtsccTask(Task):
         error = received.astype(np.float64) - images
         return {"psnr": float(np.mean(10 * np.log10(255**2 / np.mean(error**2, (1, 2, 3)))))}
 
-    def received(self, net: NtsccNet, images: np.ndarray, k: float, snr_db: float) -> np.ndarray:
-        """Pictures behind AWGN, uniform profile. Args: images [N, H, W, 3] uint8. Returns: like them."""
+    def received(
+        self,
+        net: NtsccNet,
+        images: np.ndarray,
+        k: float,
+        snr_db: float,
+        encode: Callable[..., Any] | None = None,
+    ) -> np.ndarray:
+        """Pictures behind AWGN, uniform profile.
+
+        Args:    images [N, H, W, 3] uint8; k, snr_db: of all; encode: instead of the network's.
+        Returns: like images.
+        """
         height, width = images.shape[1] // STRIDE, images.shape[2] // STRIDE
         shown = []
         for start in range(0, len(images), 32):
@@ -160,7 +177,8 @@ class NtsccTask(Task):
             noise = rng.standard_normal((len(x), height, width, net.cfg.symbols), np.float32)
             snr = np.full(len(x), snr_db, np.float32)
             maps = np.full((len(x), height, width), k, np.float32)
-            shown.append(np.clip(np.rint(np.asarray(net(x, snr, snr, maps, noise))), 0, 255))
+            x_hat = net.through((encode or net.encode)(x, snr, maps), snr, maps, noise)
+            shown.append(np.clip(np.rint(np.asarray(x_hat)), 0, 255))
         return np.concatenate(shown).astype(np.uint8)
 
     @property

@@ -23,6 +23,7 @@ TASKS = {
     "token-prior": "linksim.train.token_prior_task:TokenPriorTask",
     "ntscc": "linksim.train.ntscc_task:NtsccTask",
     "ntscc-perceptual": "linksim.train.ntscc_perceptual_task:NtsccPerceptualTask",
+    "ntscc-update": "linksim.train.ntscc_update_task:NtsccUpdateTask",
     "deepjscc": "linksim.train.ntscc_task:NtsccTask",
 }
 

@@ -173,7 +173,8 @@ def test_bad_weights(tmp_path):
     with pytest.raises(MissingAssetError, match="no model card"):
         Ntscc(str(tmp_path / "none.npz")).encode(pictures(), np.full(3, 200), knowledge(3), 0)
     with pytest.raises(
-        ComponentError, match="network 'ntc', ntscc needs ntscc, ntscc-perceptual or deepjscc"
+        ComponentError,
+        match="network 'ntc', ntscc needs ntscc, ntscc-update, ntscc-perceptual or deepjscc",
     ):
         Ntscc("ntc").encode(pictures(), np.full(3, 200), knowledge(3), 0)
     with pytest.raises(ValueError, match="profile must be auto or uniform"):
@@ -313,3 +314,107 @@ def test_perceptual_refinement_needs_its_weights(monkeypatch, tmp_path):
         Ntscc(refine=5, refine_for="perceptual")
     with pytest.raises(ValueError, match="refine_for must be mse or perceptual"):
         Ntscc(refine_for="lpips")
+
+
+@pytest.fixture(scope="module")
+def updating(weights, tmp_path_factory):
+    """The small network with an f_u besides that takes a step down the slope, as training starts it."""
+    from linksim.model.ntscc import NtsccConfig, NtsccNet, start_update
+    from linksim.model.store import assign, gather, load_bundle, write_bundle
+
+    bundle = load_bundle(weights)
+    cfg = NtsccConfig(**{**bundle.card["architecture"], "blocks_u": 1})
+    net = NtsccNet(cfg)
+    assign(net, {**gather(net), **bundle.arrays})
+    start_update(net)
+    path = tmp_path_factory.mktemp("weights") / "updating.npz"
+    write_bundle(path, gather(net), {"network": "ntscc-update", "architecture": asdict(cfg)})
+    return str(path)
+
+
+def shown(coder, images, uses, tx, seeds):
+    """Symbols, and ln MSE of each picture over AWGN at the SNR believed."""
+    payload = coder.encode(images, uses, tx, 0)
+    x = payload.symbols.x
+    decoded = coder.decode(
+        deliver(payload, Awgn()(x, 10 ** (-tx.snr_amc_db[0] / 10), seeds), (48, 64))
+    )
+    assert decoded.status == (Status.OK,) * len(images)
+    error = np.stack(decoded.images).astype(float) - images
+    return x, np.log(np.mean(error**2, (1, 2, 3)))
+
+
+def test_updates_bring_better_pictures_and_depend_on_each_alone(weights, updating):
+    images, uses, tx, seeds = (
+        pictures(count=3),
+        np.full(3, 300),
+        knowledge(3, 8.0),
+        FrameSeeds.of(5, 3),
+    )
+    _, plain = shown(Ntscc(weights), images, uses, tx, seeds)
+    x0, none = shown(Ntscc(updating, updates=0), images, uses, tx, seeds)
+    x1, once = shown(Ntscc(updating), images, uses, tx, seeds)
+    _, thrice = shown(Ntscc(updating, updates=3), images, uses, tx, seeds)
+    np.testing.assert_allclose(none, plain, atol=1e-3)  # f_u apart, the networks are one
+    assert (once < none - 0.002).all() and (thrice < once - 0.002).all()
+    for x in (x0, x1):
+        np.testing.assert_allclose(np.mean(np.abs(x) ** 2, 1), 1, atol=1e-5)
+    np.testing.assert_array_equal(
+        x1, Ntscc(updating, updates=1).encode(images, uses, tx, 0).symbols.x
+    )
+    alone = Ntscc(updating).encode(images[1:2], uses[1:2], knowledge(1, 8.0), 0)
+    np.testing.assert_allclose(alone.symbols.x[0], x1[1], atol=1e-3)
+
+
+def test_a_receiver_need_not_know_of_updates(weights, updating):
+    """Weights without f_u show what weights with it have sent, and are mixed with them."""
+    images, uses, tx, seeds = (
+        pictures(count=2),
+        np.full(2, 300),
+        knowledge(2, 8.0),
+        FrameSeeds.of(5, 2),
+    )
+    here = shown(Ntscc(updating), images, uses, tx, seeds)
+    there = shown(Ntscc(updating, decoder=weights), images, uses, tx, seeds)
+    mixed = shown(Ntscc(updating, decoder=weights, blend=0.5), images, uses, tx, seeds)
+    for found in (there, mixed):
+        np.testing.assert_array_equal(found[0], here[0])
+        np.testing.assert_allclose(found[1], here[1], atol=0.01)
+
+
+def test_bad_updates(weights, updating, monkeypatch):
+    for updates in (-1, 9):
+        with pytest.raises(ValueError, match=rf"updates must be 0\.\.8, got {updates}"):
+            Ntscc(updates=updates)
+    with pytest.raises(
+        ComponentError, match="have no f_u, which updates: 2 needs; ntscc-update has"
+    ):
+        Ntscc(weights, updates=2).encode(pictures(), np.full(3, 200), knowledge(3), 0)
+    monkeypatch.setattr("linksim.joint.machine.MOST_UPDATED", 48 * 64 - 1)
+    given = pictures(), np.full(3, 200), knowledge(3), 0
+    one, two = (Ntscc(updating, updates=n).encode(*given) for n in (0, 2))
+    np.testing.assert_array_equal(
+        one.symbols.x, two.symbols.x
+    )  # too large a picture: as the encoder has it
+
+
+def test_slopes_are_those_of_finite_differences(weights):
+    sender = machine(weights)
+    rng = np.random.default_rng(3)
+    x, snr, k = pictures(count=2).astype(np.float32), np.full(2, 8.0), np.full((2, 3, 4), 20.0)
+    s = sender.encode(x, snr, k)
+    noise = rng.standard_normal((1, 3, 4, 64)).astype(np.float32)
+
+    def loss(moved):
+        shown = np.asarray(
+            sender.net.through(
+                moved.astype(np.float32), snr.astype(np.float32), k.astype(np.float32), noise
+            )
+        )
+        return np.log(np.mean((shown.astype(np.float64) - x) ** 2, (1, 2, 3)) + 1)
+
+    slope = sender._slopes("mse", x, s, snr, k, noise)
+    along = rng.standard_normal(s.shape) * (np.abs(s) > 0)
+    step = 1e-2
+    found = (loss(s + step * along) - loss(s - step * along)) / (2 * step)
+    np.testing.assert_allclose(found, (slope * along).sum((1, 2, 3)), rtol=0.05, atol=2e-3)
