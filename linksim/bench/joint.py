@@ -17,7 +17,7 @@ from linksim.errors import ComponentError, MissingAssetError
 from linksim.seeds import FrameSeeds
 from linksim.types import Delivered, Received, TxKnowledge
 
-REFINE = 50  # steps, as in scenarios/refined.yaml
+UPDATES, REFINE = 3, 50  # times and steps, as in scenarios/distortion.yaml and refined.yaml
 
 
 def rows(smoke: bool) -> list[dict[str, Any]]:
@@ -74,13 +74,16 @@ def rows(smoke: bool) -> list[dict[str, Any]]:
 
 
 def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
-    """NTSCC there and back at batch 32 and 1, and refined, against VVC's encoder, preset medium, one picture at one QP.
+    """NTSCC there and back at batch 32 and 1, with more updates, and refined, against VVC's encoder.
+
+    VVC encodes one picture at one QP, preset medium.
 
     Wall time: the encoder is a process of its own, on one thread; NTSCC has all cores.
     """
     count, rounds, qp = (2, 1, 40) if smoke else (32, 5, 32)
     try:
         plain = registry.create("joints", "ntscc")
+        updated = registry.create("joints", {"name": "ntscc", "updates": UPDATES})
         refined = registry.create("joints", {"name": "ntscc", "refine": REFINE})
         vvc: Any = registry.create("codecs", {"name": "vvc", "preset": "medium"})
     except (ComponentError, MissingAssetError):
@@ -106,6 +109,7 @@ def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
         {
             "batch": lambda: there_and_back(count),
             "one": lambda: there_and_back(1),
+            "updated": lambda: there_and_back(count, updated),
             "refined": lambda: there_and_back(count, refined),
             "vvc": encode,
         },
@@ -125,6 +129,7 @@ def _beside_vvc(smoke: bool) -> list[dict[str, Any]]:
         for name, batch, how in (
             ("batch", count, ""),
             ("one", 1, ""),
+            ("updated", count, f", {UPDATES} updates,"),
             ("refined", count, f", refined by {REFINE} steps,"),
         )
     ]

@@ -14,11 +14,12 @@ from linksim.joint.slope import slope, update_noise
 from linksim.seeds import Seed
 
 NETWORKS = ("ntscc", "ntscc-update", "ntscc-perceptual", "deepjscc")  # whose weights fit
-MOST_UPDATED = 1 << 21  # pixels of a picture
 REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
 REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
 BATCH = 32  # pictures that go through the network together
-SLOPES = BATCH << 14  # pixels of those whose slopes are taken together: they take memory
+SLOPES = (
+    BATCH << 14
+)  # pixels of those whose slopes are taken together, half a GB of memory a million
 
 
 class Machine:
@@ -106,8 +107,6 @@ class Machine:
         self, x: np.ndarray, s: np.ndarray, snr_db: np.ndarray, k: np.ndarray, updates: int
     ) -> np.ndarray:
         """Symbols moved so many times by f_u (``NtsccNet.updated``). Args: as in ``refine``. Returns: like s."""
-        if x.shape[1] * x.shape[2] > MOST_UPDATED:
-            return s
         for i in range(updates):
             noise = update_noise(i, s.shape[1:])
             both = [self._slopes("mse", x, s, snr_db, k, sign * noise) for sign in (1, -1)]

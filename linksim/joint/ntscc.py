@@ -59,11 +59,10 @@ class Ntscc:
                ESRGAN, ECCV workshops 2018).
       profile: "auto": rates follow the content where the link has room for side information; "uniform": never.
       rates:   weights of NTC whose entropy model judges the content.
-      updates: how often f_u moves each frame's symbols by the slope of the error that the transmitter's own decoder
-               makes of them; the receiver need not know. None: once where the weights have f_u, else never. Pictures
-               of more than ``MOST_UPDATED`` pixels go without: slopes take memory.
+      updates: how often f_u moves each frame's symbols by the slope of the error that the decoder of ``weights`` makes
+               of them; the receiver need not know. None: once where the weights have f_u, else never.
       refine:  steps of gradient descent, after the updates, by which the transmitter moves each frame's symbols to
-               where its own copy of the decoder shows the better picture (``Machine.refine``); 0: none. The receiver
+               where its own copy of the receiver shows the better picture (``Machine.refine``); 0: none. The receiver
                need not know (Dai et al., 2023, JSAC 41(8), online learned NTSCC).
       refine_for: what "better" is: "mse", ln MSE, or "perceptual", LPIPS-squeeze besides (its weights are an asset).
     """
@@ -162,7 +161,7 @@ class Ntscc:
         if (updates := sender.updates(self.updates)) and batch:
             s = sender.update(x_in, s, snr, k, updates)
         if self.refine and batch:
-            s = sender.refine(x_in, s, snr, k, self.refine, self.refine_for)
+            s = self._receiver.refine(x_in, s, snr, k, self.refine, self.refine_for)
         num = k.sum((1, 2))
         x = np.zeros((batch, int(num.max(initial=0))), np.complex64)
         for b in range(batch):

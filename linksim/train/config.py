@@ -86,7 +86,7 @@ class TrainConfig:
       quality_power:    qualities are drawn as u^power, u uniform: above 1 favours low rates.
       balance:          each image's loss is divided by (lambda / 1e-3)^balance, so that rates weigh alike.
       checkpoint_every: steps between checkpoints.
-      validate_every:   steps between validations.
+      validate_every:   steps between validations; where they are fewer than ``steps``, the last step has one too.
       log_every:        steps that a line of the log averages over.
       start_from:       exported weights to start from: a name or .npz that fills the whole network, or a list of
                         ``StartFrom`` that fill parts; random ones without.

@@ -166,7 +166,7 @@ class Run:
                     speed = (self.step - first) * config.batch / spent
                     self.progress.update(self.step, until, mean, speed)
                     window.clear()
-                if due(config.validate_every):
+                if due(config.validate_every) or config.validate_every < self.step == config.steps:
                     self._report(self.validate())
                 if due(config.checkpoint_every) and not last:
                     self.save()

@@ -286,6 +286,26 @@ def test_refinement_sees_every_noise_and_its_negative(weights, monkeypatch):
     assert len(seen) == 5 and abs(np.corrcoef(seen[0].ravel(), seen[2].ravel())[0, 1]) < 0.2
 
 
+def test_refinement_looks_through_the_receiver(weights, tmp_path):
+    """Symbols refined for a decoder that shows pictures in half contrast are others, and better there."""
+    from linksim.model.store import load_bundle, write_bundle
+
+    bundle = load_bundle(weights)
+    arrays = {k: 0.5 * v if k.startswith("g_s") else v for k, v in bundle.arrays.items()}
+    card = {"network": "ntscc-perceptual", "architecture": bundle.card["architecture"]}
+    other = str(tmp_path / "other.npz")
+    write_bundle(tmp_path / "other.npz", arrays, card)
+    images, uses = pictures(count=2), np.full(2, 300)
+
+    def error(coder):
+        payload = coder.encode(images, uses, knowledge(2, 12.0), 0)
+        received = Received(payload.symbols.x, np.ones((2, 1), np.complex64), 0.06)
+        seen = Ntscc(weights, decoder=other).decode(deliver(payload, received, (48, 64)))
+        return np.mean((np.stack(seen.images).astype(float) - images) ** 2)
+
+    assert error(Ntscc(weights, decoder=other, refine=30)) < error(Ntscc(weights, refine=30)) - 1
+
+
 @pytest.mark.parametrize("steps", [-1, 1001])
 def test_refine_is_a_number_of_steps(steps):
     with pytest.raises(ValueError, match=r"refine must be 0\.\.1000 steps, got"):
@@ -356,7 +376,7 @@ def test_updates_bring_better_pictures_and_depend_on_each_alone(weights, updatin
     x1, once = shown(Ntscc(updating), images, uses, tx, seeds)
     _, thrice = shown(Ntscc(updating, updates=3), images, uses, tx, seeds)
     np.testing.assert_allclose(none, plain, atol=1e-3)  # f_u apart, the networks are one
-    assert (once < none - 0.002).all() and (thrice < once - 0.002).all()
+    assert (once < none - 0.001).all() and (thrice < once - 0.001).all()
     for x in (x0, x1):
         np.testing.assert_allclose(np.mean(np.abs(x) ** 2, 1), 1, atol=1e-5)
     np.testing.assert_array_equal(
@@ -382,7 +402,7 @@ def test_a_receiver_need_not_know_of_updates(weights, updating):
         np.testing.assert_allclose(found[1], here[1], atol=0.01)
 
 
-def test_bad_updates(weights, updating, monkeypatch):
+def test_bad_updates(weights):
     for updates in (-1, 9):
         with pytest.raises(ValueError, match=rf"updates must be 0\.\.8, got {updates}"):
             Ntscc(updates=updates)
@@ -390,12 +410,6 @@ def test_bad_updates(weights, updating, monkeypatch):
         ComponentError, match="have no f_u, which updates: 2 needs; ntscc-update has"
     ):
         Ntscc(weights, updates=2).encode(pictures(), np.full(3, 200), knowledge(3), 0)
-    monkeypatch.setattr("linksim.joint.machine.MOST_UPDATED", 48 * 64 - 1)
-    given = pictures(), np.full(3, 200), knowledge(3), 0
-    one, two = (Ntscc(updating, updates=n).encode(*given) for n in (0, 2))
-    np.testing.assert_array_equal(
-        one.symbols.x, two.symbols.x
-    )  # too large a picture: as the encoder has it
 
 
 def test_slopes_are_those_of_finite_differences(weights):

@@ -143,6 +143,15 @@ def test_logs_and_validation(finished):
     assert all(float(row["bpp"]) > 0 and 3 < float(row["psnr"]) < 60 for row in rows)
 
 
+@pytest.mark.parametrize(("every", "expected"), [(2, {2, 3}), (3, {3}), (4, set())])
+def test_the_last_step_is_validated(data, tmp_path, every, expected):
+    path = recipe(data, tmp_path / "run", steps=3, validate_every=every)
+    prepare(load_config(path), path.parent).train()
+    table = tmp_path / "run" / "validation.csv"
+    found = log(tmp_path / "run", "validation.csv") if table.is_file() else []
+    assert {int(float(row["step"])) for row in found} == expected
+
+
 def test_a_checkpoint_of_other_settings_is_refused(finished, tmp_path):
     content = yaml.safe_load(finished.read_text()) | {"seed": 7}
     path = tmp_path / "other.yaml"
