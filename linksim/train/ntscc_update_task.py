@@ -13,16 +13,19 @@ from linksim.errors import ScenarioError
 from linksim.joint.slope import slope, update_noise
 from linksim.model.ntscc import NtsccNet, ln_mse
 from linksim.train.ntscc_task import VALIDATION, NtsccTask
-from linksim.train.turn import Turn
 
 ROUNDS = (0, 1, 2, 3)  # of updates, in validation
 
 
 @dataclass(frozen=True)
 class NtsccUpdateTask(NtsccTask):
-    """f_u alone, by ``NtsccTask``'s loss behind one update; every other picture comes with one update behind it.
+    """``NtsccTask``'s loss behind one update; some pictures come with an update behind them, some go without any.
 
-    So f_u learns from symbols of the encoder and from symbols that it has moved already: it may be applied again.
+    So f_u learns from symbols of the encoder and from symbols that it has moved already: it may be applied again. A
+    recipe that freezes all but f_u leaves the other parts to the file that they came from.
+
+    Args: options, besides ``NtsccTask``'s: ``again`` (share of a batch with an update behind it), ``plain`` (share
+      without one, for the sake of an encoder that is trained too). The other arguments are those of ``Task``.
     """
 
     figure_axes: ClassVar[tuple[str, ...]] = ("snr_db", "psnr", "updates")
@@ -34,15 +37,18 @@ class NtsccUpdateTask(NtsccTask):
             raise ScenarioError("ntscc-update needs network: {blocks_u: 1 or more}", key="options")
         return net
 
-    def turns(self, net: NtsccNet) -> tuple[Turn, ...]:
-        """f_u alone."""
-        return (Turn(self.loss, ("f_u",)),)
+    def _shares(self, size: int) -> tuple[int, int]:
+        """How many pictures of a batch come with an update behind them, and how many have one ahead of them."""
+        again, plain = self.option("again", 0.5), self.option("plain", 0.0)
+        if not 0 <= again <= 1 - plain <= 1:
+            raise ScenarioError(f"again {again} and plain {plain} are shares", key="options")
+        return round(again * size), size - round(plain * size)
 
     def batch(self, step: int, net: NtsccNet) -> dict[str, np.ndarray]:
         """See NtsccTask.batch; ``seen``, the noise that the transmitter tries, besides."""
         found = super().batch(step, net)
         rng = self.seed.child("update", step).generator()
-        shape = (len(found["x"]) + len(found["x"]) // 2, *found["noise"].shape[1:])
+        shape = (sum(self._shares(len(found["x"]))), *found["noise"].shape[1:])
         return found | {"seen": rng.standard_normal(shape, np.float32)}
 
     def loss(self, net: NtsccNet, batch: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -50,11 +56,13 @@ class NtsccUpdateTask(NtsccTask):
         from keras import ops
 
         x, snr, k, seen = (batch[name] for name in ("x", "snr_tx_db", "k", "seen"))
-        half, size = x.shape[0] // 2, x.shape[0]
+        again, moved = self._shares(x.shape[0])
         s = net.encode(x, snr, k)
-        early = self._updated(net, x[:half], s[:half], snr[:half], k[:half], seen[size:])
-        s = ops.stop_gradient(ops.concatenate([early, s[half:]], 0))
-        s = self._updated(net, x, s, snr, k, seen[:size])
+        if again:
+            early = self._updated(net, x[:again], s[:again], snr[:again], k[:again], seen[moved:])
+            s = ops.concatenate([ops.stop_gradient(early), s[again:]], 0)
+        late = self._updated(net, x[:moved], s[:moved], snr[:moved], k[:moved], seen[:moved])
+        s = ops.concatenate([late, s[moved:]], 0)
         return self.compared(x, net.through(s, batch["snr_db"], k, batch["noise"]))
 
     def updated(self, net: NtsccNet, x, s, snr_db, k, update: int):

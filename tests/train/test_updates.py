@@ -56,6 +56,30 @@ def test_f_u_alone_learns_and_is_all_of_its_file(data, joint, tmp_path):  # noqa
 
 
 def test_what_f_u_wants(data, joint, tmp_path):  # noqa: F811
-    path = updates(data, tmp_path / "run", blocks=0, steps=1)
+    path = updates(data, tmp_path / "none", blocks=0, steps=1)
     with pytest.raises(ScenarioError, match="blocks_u: 1 or more"):
         prepare(load_config(path), tmp_path)
+    for again, plain in ((0.6, 0.5), (-0.1, 0.0), (0.1, 1.1)):
+        options = {
+            "network": {**JOINT, "blocks_u": 1},
+            "k": [8, 24],
+            "again": again,
+            "plain": plain,
+        }
+        path = updates(data, tmp_path / f"run{plain}", steps=1, options=options)
+        run = prepare(load_config(path), tmp_path)
+        with pytest.raises(ScenarioError, match="are shares"):
+            run.train()
+
+
+def test_an_encoder_learns_beside_f_u(data, joint, tmp_path):  # noqa: F811
+    """Nothing frozen: all parts move, with pictures that have none, one and two updates in a batch."""
+    options = {"network": {**JOINT, "blocks_u": 1}, "k": [8, 24], "again": 0.25, "plain": 0.25}
+    path = updates(data, tmp_path / "run", steps=2, options=options, freeze=[])
+    run = prepare(load_config(path), tmp_path)
+    before = run.stepper.state()
+    run.train()
+    after = run.stepper.state()
+    moved = {k for k in before if k.startswith("weights/") and (before[k] != after[k]).any()}
+    parts = {name.removeprefix("weights/").split("/")[0].split(".")[0] for name in moved}
+    assert parts == {"g_a", "g_s", "f_e", "f_d", "f_u"}
