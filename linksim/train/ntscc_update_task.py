@@ -41,7 +41,10 @@ class NtsccUpdateTask(NtsccTask):
         """How many pictures of a batch come with an update behind them, and how many have one ahead of them."""
         again, plain = self.option("again", 0.5), self.option("plain", 0.0)
         if not 0 <= again <= 1 - plain <= 1:
-            raise ScenarioError(f"again {again} and plain {plain} are shares", key="options")
+            raise ScenarioError(
+                f"shares must be at least 0 and sum to at most 1, got again: {again} and plain: {plain}",
+                key="options",
+            )
         return round(again * size), size - round(plain * size)
 
     def batch(self, step: int, net: NtsccNet) -> dict[str, np.ndarray]:

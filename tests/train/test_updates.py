@@ -68,7 +68,7 @@ def test_what_f_u_wants(data, joint, tmp_path):  # noqa: F811
         }
         path = updates(data, tmp_path / f"run{plain}", steps=1, options=options)
         run = prepare(load_config(path), tmp_path)
-        with pytest.raises(ScenarioError, match="are shares"):
+        with pytest.raises(ScenarioError, match="shares must be at least 0"):
             run.train()
 
 
