@@ -17,9 +17,7 @@ NETWORKS = ("ntscc", "ntscc-update", "ntscc-perceptual", "deepjscc")  # whose we
 REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
 REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
 BATCH = 32  # pictures that go through the network together
-SLOPES = (
-    BATCH << 14
-)  # pixels of those whose slopes are taken together, half a GB of memory a million
+SLOPES = BATCH << 14  # pixels whose slopes are taken together; a million take half a GB
 
 
 class Machine:

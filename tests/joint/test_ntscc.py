@@ -214,16 +214,24 @@ def test_where_side_information_is_too_dear_the_profile_is_uniform(weights):
     assert (outcome.ledger.payload == point.uses(64, 64)).all()
 
 
-def test_receivers_between_two_decoders(weights, tmp_path):
-    """Blending is linear in the weights: its ends are the two decoders, the symbols are the transmitter's."""
-    from linksim.joint.ntscc import machine
+@pytest.fixture(scope="module")
+def other(weights, tmp_path_factory):
+    """The same network with half of g_s: a decoder that shows other pictures of the same symbols."""
     from linksim.model.store import load_bundle, write_bundle
 
     bundle = load_bundle(weights)
     arrays = {k: 0.5 * v if k.startswith("g_s") else v for k, v in bundle.arrays.items()}
     card = {"network": "ntscc-perceptual", "architecture": bundle.card["architecture"]}
-    other = str(tmp_path / "other.npz")
-    write_bundle(tmp_path / "other.npz", arrays, card)
+    path = tmp_path_factory.mktemp("weights") / "other.npz"
+    write_bundle(path, arrays, card)
+    return str(path)
+
+
+def test_receivers_between_two_decoders(weights, other):
+    """Blending is linear in the weights: its ends are the two decoders, the symbols are the transmitter's."""
+    from linksim.model.store import load_bundle
+
+    bundle, arrays = load_bundle(weights), load_bundle(other).arrays
 
     def shown(**how):
         coder = Ntscc(weights, **how)
@@ -286,15 +294,8 @@ def test_refinement_sees_every_noise_and_its_negative(weights, monkeypatch):
     assert len(seen) == 5 and abs(np.corrcoef(seen[0].ravel(), seen[2].ravel())[0, 1]) < 0.2
 
 
-def test_refinement_looks_through_the_receiver(weights, tmp_path):
-    """Symbols refined for a decoder that shows pictures in half contrast are others, and better there."""
-    from linksim.model.store import load_bundle, write_bundle
-
-    bundle = load_bundle(weights)
-    arrays = {k: 0.5 * v if k.startswith("g_s") else v for k, v in bundle.arrays.items()}
-    card = {"network": "ntscc-perceptual", "architecture": bundle.card["architecture"]}
-    other = str(tmp_path / "other.npz")
-    write_bundle(tmp_path / "other.npz", arrays, card)
+def test_refinement_looks_through_the_receiver(weights, other):
+    """Symbols refined for another decoder are better there than those refined for the transmitter's."""
     images, uses = pictures(count=2), np.full(2, 300)
 
     def error(coder):
