@@ -377,8 +377,11 @@ def export(
     ] = None,
     history: Annotated[str, typer.Option(help="A remark for the model card.")] = "",
     bits: Annotated[
-        int, typer.Option(help="Kernels are rounded to their RMS / 2^BITS; 0: not at all.")
-    ] = 7,
+        str,
+        typer.Option(
+            help="Kernels are rounded to their RMS / 2^BITS, by part like 7,f_e=5,f_d=5; 0: not at all."
+        ),
+    ] = "7",
 ) -> None:
     """Write float16 weights and a model card from the last checkpoint of a training run; print their path."""
     from linksim.train.command import export as write

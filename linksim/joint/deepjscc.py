@@ -21,17 +21,21 @@ from linksim.types import Decoded, Delivered, Payload, TxKnowledge
 class DeepJscc:
     """Fixed-rate joint coding by a network, conditioned on the SNR.
 
-    Args: weights: name of shipped weights, or path of an exported .npz (its card beside it).
+    Args: weights: name of shipped weights, or path of an exported .npz (its card beside it); updates: see ``Ntscc``.
     """
 
     weights: str = "deepjscc"
+    updates: int | None = None
 
     constant_rate: ClassVar[bool] = True
     noiseless_psnr_db: ClassVar[float] = Ntscc.noiseless_psnr_db
 
+    def __post_init__(self) -> None:
+        _ = self._coder  # wrong arguments show now
+
     @cached_property
     def _coder(self) -> Ntscc:
-        return Ntscc(weights=self.weights, profile="uniform")
+        return Ntscc(weights=self.weights, profile="uniform", updates=self.updates)
 
     def min_uses(self, height: int, width: int) -> int:
         """See Joint.min_uses."""

@@ -16,8 +16,9 @@ from linksim.seeds import Seed
 NETWORKS = ("ntscc", "ntscc-update", "ntscc-perceptual", "deepjscc")  # whose weights fit
 REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
 REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
+UPDATES = 2  # of symbols by f_u, unless a scenario says how many
 BATCH = 32  # pictures that go through the network together
-SLOPES = BATCH << 14  # pixels whose slopes are taken together; a million take half a GB
+SLOPES = BATCH << 14  # pixels with slopes at once; a million take 0.5 GB, in an update 1 GB
 
 
 class Machine:
@@ -54,7 +55,7 @@ class Machine:
         self._functions: dict[str, Callable[..., Any]] = {
             "encode": self.net.encode,
             "decode": self.net.decode,
-            "updated": self.net.updated,
+            "updated": self._updated,
             "mse_slope": self._mse_slope,
             "perceptual_slope": self._perceptual_slope,
         }
@@ -94,22 +95,20 @@ class Machine:
         return np.concatenate([self._run("encode", *part) for part in _parts(x, snr_db, k)])
 
     def updates(self, wanted: int | None) -> int:
-        """How many updates there are. Args: wanted: None for the most usual. Raises ComponentError: no f_u for them."""
+        """How many updates there are. Args: wanted: None for the usual ones. Raises ComponentError: no f_u for them."""
         if self.net.f_u is None and wanted:
             raise ComponentError(
-                f"weights {self.weights!r} have no f_u, which updates: {wanted} needs; ntscc-update has"
+                f"weights {self.weights!r} have no f_u, which updates: {wanted} needs; ntscc has"
             )
-        return int(self.net.f_u is not None) if wanted is None else wanted
+        usual = 0 if self.net.f_u is None else UPDATES
+        return usual if wanted is None else wanted
 
     def update(
         self, x: np.ndarray, s: np.ndarray, snr_db: np.ndarray, k: np.ndarray, updates: int
     ) -> np.ndarray:
         """Symbols moved so many times by f_u (``NtsccNet.updated``). Args: as in ``refine``. Returns: like s."""
         for i in range(updates):
-            noise = update_noise(i, s.shape[1:])
-            both = [self._slopes("mse", x, s, snr_db, k, sign * noise) for sign in (1, -1)]
-            given = _parts(s, 0.5 * (both[0] + both[1]), snr_db, k)
-            s = np.concatenate([self._run("updated", *part) for part in given])
+            s = self._beside(x, s, snr_db, k, verb="updated", noise=update_noise(i, s.shape[1:]))
         return s
 
     def decode(self, r: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -141,7 +140,7 @@ class Machine:
         for step in range(steps):
             rng = seed.child(step // 2).generator()
             noise = rng.standard_normal((1, *s.shape[1:]), np.float32) * np.float32((-1) ** step)
-            gradient = self._slopes(aim, x, moved, snr_db, k, noise)
+            gradient = self._beside(x, moved, snr_db, k, verb=f"{aim}_slope", noise=noise)
             first += (1 - beta1) * (gradient - first)
             second += (1 - beta2) * (gradient**2 - second)
             size = np.sqrt(second / (1 - beta2 ** (step + 1))) + 1e-8
@@ -149,9 +148,15 @@ class Machine:
             moved = moved - np.float32(rate) * first / size
         return moved
 
-    def _slopes(self, aim: str, x, s, snr_db, k, noise) -> np.ndarray:
+    def _beside(self, x, s, snr_db, k, *, verb: str, noise: np.ndarray) -> np.ndarray:
+        """A verb that takes slopes, of as many frames together as there is memory for."""
         given = _parts(x, s, snr_db, k, rows=max(1, SLOPES // (x.shape[1] * x.shape[2])))
-        return np.concatenate([self._run(f"{aim}_slope", *part, noise) for part in given])
+        return np.concatenate([self._run(verb, *part, noise) for part in given])
+
+    def _updated(self, x, s, snr_db, k, noise):
+        """One update. Both slopes in one graph: one keeps the cores busy where the other leaves them idle."""
+        both = [self._mse_slope(x, s, snr_db, k, sign * noise) for sign in (1.0, -1.0)]
+        return self.net.updated(s, (both[0] + both[1]) / 2.0, snr_db, k)
 
     def _mse_slope(self, x, s, snr_db, k, noise):
         """Gradient of each frame's ln MSE by its symbols. Args: as in ``refine``, noise [1,h,w,symbols]."""

@@ -60,14 +60,14 @@ class Ntscc:
       profile: "auto": rates follow the content where the link has room for side information; "uniform": never.
       rates:   weights of NTC whose entropy model judges the content.
       updates: how often f_u moves each frame's symbols by the slope of the error that the decoder of ``weights`` makes
-               of them; the receiver need not know. None: once where the weights have f_u, else never.
+               of them; the receiver need not know. None: twice where the weights have f_u, else never.
       refine:  steps of gradient descent, after the updates, by which the transmitter moves each frame's symbols to
                where its own copy of the receiver shows the better picture (``Machine.refine``); 0: none. The receiver
                need not know (Dai et al., 2023, JSAC 41(8), online learned NTSCC).
       refine_for: what "better" is: "mse", ln MSE, or "perceptual", LPIPS-squeeze besides (its weights are an asset).
     """
 
-    weights: str = "ntscc-update"
+    weights: str = "ntscc"
     decoder: str = ""
     blend: float = 1.0
     profile: Literal["auto", "uniform"] = "auto"

@@ -28,6 +28,7 @@ _UNFOLDING = (
 _CHAIN = 4  # files that may take parts from each other, one from the next
 KERNELS = ("/kernel", "/matrix")  # ends of the paths of what is large in a network
 MOST_BITS = 12
+Bits = int | Mapping[str, int] | None  # of kernels: all alike, or by part and "" for the others
 # The linear skeletons carry the picture: of what rounding all kernels of NTSCC costs, nine tenths came from
 # g_s.linear (docs/training.md).
 SKELETON, FINER_BITS = "/matrix", 3
@@ -165,32 +166,52 @@ class Bundle:
 
 def half(
     arrays: Mapping[str, np.ndarray],
-    bits: int | None = None,
+    bits: Bits = None,
     scales: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """float16 copies.
 
     Args:
       bits:   kernels are rounded to multiples of a power of two, about their RMS / 2^bits (linear skeletons three bits
-              finer), which compresses; biases, tables and scales stay as they are. None: nothing is rounded beyond
-              float16.
+              finer), which compresses; biases, tables and scales stay as they are. A mapping gives them by names of
+              parts, "" for what it does not name. None: nothing is rounded beyond float16.
       scales: RMS to go by, for arrays that are differences from others.
-    Raises: ComponentError where a value does not fit. ValueError: bits outside 1..12.
+    Raises: ComponentError: a value does not fit; bits outside 1..12, or of parts that are not there.
     """
-    if bits is not None and not 1 <= bits <= MOST_BITS:
-        raise ValueError(f"bits must be 1..{MOST_BITS}, got {bits}")
+    by_part = _by_part(bits, arrays)
     small = {}
     with np.errstate(over="ignore"):
         for name, value in arrays.items():
-            if bits is not None and name.endswith(KERNELS):
+            if by_part and name.endswith(KERNELS):
                 rms = (scales or {}).get(name) or root_mean_square(value)
                 finer = FINER_BITS if name.endswith(SKELETON) else 0
-                value = _rounded(value, bits + finer, rms)
+                value = _rounded(value, by_part[_part(name, by_part)] + finer, rms)
             small[name] = value.astype(np.float16)
     for name, value in small.items():
         if not np.isfinite(value).all():
             raise ComponentError(f"{name} has values that float16 cannot hold; nothing was written")
     return small
+
+
+def _by_part(bits: Bits, paths: Iterable[str]) -> Mapping[str, int]:
+    if bits is None:
+        return {}
+    by_part = bits if isinstance(bits, Mapping) else {"": bits}
+    if "" not in by_part:
+        raise ComponentError("bits of some parts need those of the others too")
+    for part, of in by_part.items():
+        if not 1 <= of <= MOST_BITS:
+            raise ComponentError(f"bits must be 1..{MOST_BITS}, got {of}")
+        if part and not any(belongs(path, part) for path in paths):
+            raise ComponentError(
+                f"bits of {part!r}, but there is no such part; nothing was written"
+            )
+    return by_part
+
+
+def _part(path: str, by_part: Mapping[str, int]) -> str:
+    """The most particular name that a path lies under."""
+    return max((part for part in by_part if belongs(path, part)), key=len, default="")
 
 
 def root_mean_square(value: np.ndarray) -> float:
@@ -209,7 +230,7 @@ def write_bundle(
     path: Path,
     arrays: Mapping[str, np.ndarray],
     card: Mapping[str, Any],
-    bits: int | None = None,
+    bits: Bits = None,
     scales: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write weights as float16 .npz, rounded kernels packed, with their card beside them.

@@ -62,22 +62,39 @@ def train(
 
 
 def export(
-    recipe: Path, name: str, target: Path | None = None, history: str = "", bits: int = 7
+    recipe: Path, name: str, target: Path | None = None, history: str = "", bits: str = "7"
 ) -> Path:
     """Export a run's last checkpoint, see ``linksim.train.export``.
 
-    Args:   target: folder; the shipped weights without. bits: how finely kernels are rounded; 0: as float16.
-    Raises: ScenarioError: a name that is not one of a file, bits outside 0..12.
+    Args:   target: folder; the shipped weights without. bits: how finely kernels are rounded, "7" or "7,f_e=5,f_d=5";
+            "0": as float16.
+    Raises: ScenarioError: a name that is not one of a file, bits that are no numbers. ComponentError: bits beyond
+      1..12, or of parts that are not there.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ScenarioError(
             f"must be lower-case letters, digits and hyphens, got {name!r}", key="--name"
         )
-    if not 0 <= bits <= 12:
-        raise ScenarioError(f"must be 0 (float16 as it is) or 1..12, got {bits}", key="--bits")
+    rounding = parse_bits(bits)
     config = load_config(recipe)
     choose_backend(os.cpu_count() or 1)
     from linksim.model.store import SHIPPED
     from linksim.train.export import export as write
 
-    return write(config, recipe.parent, name, target or SHIPPED, history, bits or None)
+    return write(config, recipe.parent, name, target or SHIPPED, history, rounding)
+
+
+def parse_bits(text: str) -> int | dict[str, int] | None:
+    """Bits as the command line has them: "7", "7,f_e=5,f_d=5" or "0". Raises: ScenarioError."""
+    if text.strip() == "0":
+        return None
+    whole, *parts = (part.strip() for part in text.split(","))
+    found = {"": whole, **dict(part.partition("=")[::2] for part in parts)}
+    if len(found) <= len(parts) or not all(re.fullmatch(r"0*[1-9]\d?", n) for n in found.values()):
+        raise ScenarioError(
+            "must be 0 (float16 as it is), 1..12, or such a number and those of some parts, like 7,f_e=5,f_d=5; "
+            f"got {text!r}",
+            key="--bits",
+        )
+    by_part = {part: int(bits) for part, bits in found.items()}
+    return by_part if parts else by_part[""]

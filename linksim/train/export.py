@@ -17,6 +17,7 @@ import numpy as np
 from linksim.errors import ComponentError, MissingAssetError, ScenarioError
 from linksim.model.store import (
     KERNELS,
+    Bits,
     assign,
     belongs,
     beside,
@@ -66,7 +67,7 @@ def export(
     name: str,
     target: Path,
     history: str = "",
-    bits: int | None = None,
+    bits: Bits = None,
 ) -> Path:
     """Write ``target/name.npz`` and ``name.json`` from a run's last checkpoint (its moving average).
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from linksim.errors import ScenarioError
 from linksim.joint.profile import MIN_K, allocate, levels_of
 from linksim.model.layers import hat_basis
 from linksim.model.ntc import STRIDE
@@ -19,16 +20,17 @@ from linksim.train.data import keep
 from linksim.train.golden import block_means, golden_picture
 from linksim.train.task import Task
 
-SNR_DB = (-6.0, 15.0)  # met on the average, in training
+SNR_DB = (-6.0, 15.0)  # met on the average, in training, if a recipe says nothing else
 VALIDATION = ((16, 6.0), (32, -4.0), (32, -1.0), (32, 1.25), (32, 6.4), (32, 12.0), (64, 6.0))
 
 
 @dataclass(frozen=True)
 class NtsccTask(Task):
-    """What is optimised and what is reported. DeepJSCC is the same network with ``uniform: 1`` and a single ``k``.
+    """What is optimised and what is reported, for symbols as the encoder makes them.
 
     Args: config: of the run; options: ``network`` (of NtsccConfig), ``ntc`` (weights of NTC to judge rates by), ``k``
-      (lowest and highest mean complex symbols of an embedding), ``uniform`` (share of images with the uniform profile),
+      (lowest and highest mean complex symbols of an embedding), ``snr_db`` (evenly spaced quantiles of the SNR, from
+      the lowest to the highest), ``uniform`` (share of images with the uniform profile),
       ``mismatch`` (share whose transmitter believes in another SNR), ``fading`` (share that meets a Rayleigh fade the
       transmitter does not know). The other arguments are those of ``Task``.
     """
@@ -79,6 +81,21 @@ class NtsccTask(Task):
             found.append(np.load(path, allow_pickle=False))
         return found
 
+    @property
+    def snr_quantiles_db(self) -> np.ndarray:
+        """Evenly spaced quantiles of the SNR [dB], uniform between them. Raises: ScenarioError."""
+        given = self.option("snr_db", SNR_DB)
+        try:
+            quantiles = np.array(given, float)
+        except (TypeError, ValueError):
+            quantiles = np.zeros(0)
+        if quantiles.ndim != 1 or len(quantiles) < 2 or not _ascend(quantiles):
+            raise ScenarioError(
+                f"snr_db must be 2 or more quantiles [dB] that do not fall, got {given!r}",
+                key="options",
+            )
+        return quantiles
+
     def batch(self, step: int, net: NtsccNet) -> dict[str, np.ndarray]:
         """Everything random about a step, drawn outside the compiled function."""
         size, cfg = self.config.batch, net.cfg
@@ -86,13 +103,14 @@ class NtsccTask(Task):
         u = (
             rng.permutation(size) + rng.random(size)
         ) / size  # a batch covers the whole range of SNRs
-        snr_tx = SNR_DB[0] + (SNR_DB[1] - SNR_DB[0]) * u
+        quantiles = self.snr_quantiles_db
+        snr_tx = np.interp(u, np.linspace(0.0, 1.0, len(quantiles)), quantiles)
         kind = rng.random(size)
         fading, mismatch = self.option("fading", 0.2), self.option("mismatch", 0.15)
         snr = np.where(
             kind < fading,
             snr_tx + 10 * np.log10(np.maximum(rng.exponential(size=size), 0.02)),
-            np.where(kind < fading + mismatch, rng.uniform(*SNR_DB, size), snr_tx),
+            np.where(kind < fading + mismatch, rng.uniform(*quantiles[[0, -1]], size), snr_tx),
         )
         x = self.images.batch(step, size)
         rows, columns = x.shape[1] // STRIDE, x.shape[2] // STRIDE
@@ -213,3 +231,8 @@ class NtsccTask(Task):
                 {"k": k, "snr_db": snr_db, "block_means": block_means(decoded.images[0])}
             )
         return entries
+
+
+def _ascend(values: np.ndarray) -> bool:
+    """Whether all are finite and none is below the one before."""
+    return bool(np.isfinite(values).all() and (np.diff(values) >= 0).all())

@@ -21,8 +21,8 @@ ROUNDS = (0, 1, 2, 3)  # of updates, in validation
 class NtsccUpdateTask(NtsccTask):
     """``NtsccTask``'s loss behind one update; some pictures come with an update behind them, some go without any.
 
-    So f_u learns from symbols of the encoder and from symbols that it has moved already: it may be applied again. A
-    recipe that freezes all but f_u leaves the other parts to the file that they came from.
+    So f_u learns from symbols of the encoder and from symbols that it has moved already: it may be applied again.
+    DeepJSCC is the same with ``uniform: 1`` and a single ``k``.
 
     Args: options, besides ``NtsccTask``'s: ``again`` (share of a batch with an update behind it), ``plain`` (share
       without one, for the sake of an encoder that is trained too). The other arguments are those of ``Task``.
@@ -34,7 +34,9 @@ class NtsccUpdateTask(NtsccTask):
         """See Task.network."""
         net = super().network()
         if net.f_u is None:
-            raise ScenarioError("ntscc-update needs network: {blocks_u: 1 or more}", key="options")
+            raise ScenarioError(
+                f"{self.config.model} needs network: {{blocks_u: 1 or more}}", key="options"
+            )
         return net
 
     def _shares(self, size: int) -> tuple[int, int]:

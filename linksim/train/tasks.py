@@ -24,7 +24,7 @@ TASKS = {
     "ntscc": "linksim.train.ntscc_task:NtsccTask",
     "ntscc-perceptual": "linksim.train.ntscc_perceptual_task:NtsccPerceptualTask",
     "ntscc-update": "linksim.train.ntscc_update_task:NtsccUpdateTask",
-    "deepjscc": "linksim.train.ntscc_task:NtsccTask",
+    "deepjscc": "linksim.train.ntscc_update_task:NtsccUpdateTask",
 }
 
 

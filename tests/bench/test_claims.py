@@ -69,6 +69,9 @@ def test_every_joint_coder_is_held_to_vvc_at_its_rate_up_to_6_db():
     said = list(claims.distortion(pd.DataFrame(found + more)))
     assert [holds for holds, _ in said] == [False, False, None, None, True, True, None, None]
     assert said[6][1] == "4 dB: ntscc, refined 28.00 dB, VVC with 14 % more rate 28.50 dB, -0.50 dB"
+    fewer = rows("psnr", {4.0: 29.0, 6.0: 28.0}, system="ntscc, one update")
+    said = list(claims.distortion(pd.DataFrame(found + fewer)))
+    assert [holds for holds, _ in said] == [False, False, True, True, None, None]
 
 
 def test_refined_coders_are_held_to_the_same_claims():

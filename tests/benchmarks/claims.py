@@ -80,7 +80,10 @@ def consistency(table: pd.DataFrame) -> Iterator[Claim]:
 
 
 def distortion(table: pd.DataFrame) -> Iterator[Claim]:
-    """PSNR at or above VVC's up to 6 dB, at equal rate; against VVC with 14 % more rate, where run, for information."""
+    """PSNR at or above VVC's up to 6 dB, at equal rate.
+
+    For information: with fewer updates than usual, and against VVC with 14 % more rate, where run.
+    """
     low, *more = sorted(table["cbr_target"].unique())
     rates = {low: "", **dict.fromkeys(more, " with 14 % more rate")}
     for name in (s for s in table["system"].unique() if s != "vvc"):
@@ -90,7 +93,8 @@ def distortion(table: pd.DataFrame) -> Iterator[Claim]:
             for snr in ours.index[ours.index <= 6]:
                 gain = ours[snr] - vvc[snr]
                 text = f"{snr:g} dB: {name} {ours[snr]:.2f} dB, VVC{note} {vvc[snr]:.2f} dB, {gain:+.2f} dB"
-                yield None if note else bool(gain >= 0), text
+                claimed = not note and not name.endswith((", no update", ", one update"))
+                yield bool(gain >= 0) if claimed else None, text
 
 
 def refined(table: pd.DataFrame) -> Iterator[Claim]:

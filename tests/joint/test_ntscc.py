@@ -407,9 +407,7 @@ def test_bad_updates(weights):
     for updates in (-1, 9):
         with pytest.raises(ValueError, match=rf"updates must be 0\.\.8, got {updates}"):
             Ntscc(updates=updates)
-    with pytest.raises(
-        ComponentError, match="have no f_u, which updates: 2 needs; ntscc-update has"
-    ):
+    with pytest.raises(ComponentError, match="have no f_u, which updates: 2 needs; ntscc has"):
         Ntscc(weights, updates=2).encode(pictures(), np.full(3, 200), knowledge(3), 0)
 
 

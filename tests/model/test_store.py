@@ -39,11 +39,22 @@ def test_kernels_are_rounded_to_a_share_of_their_rms(bits):
     assert finer[np.abs(given["c/matrix"]) < 128 * step].max() <= 0.5001 * step / 8
 
 
+def test_parts_are_rounded_each_by_its_own_bits():
+    given = {"f.a/kernel": values(), "f.b/kernel": values(1), "g/kernel": values(2)}
+    made = half(given, {"": 7, "f": 5, "f.b": 3})
+    for name, bits in (("f.a/kernel", 5), ("f.b/kernel", 3), ("g/kernel", 7)):
+        assert np.array_equal(made[name], half({name: given[name]}, bits)[name])
+    with pytest.raises(ComponentError, match="those of the others too"):
+        half(given, {"f": 5})
+    with pytest.raises(ComponentError, match="bits of 'h', but there is no such part"):
+        half(given, {"": 7, "h": 5})
+
+
 def test_what_float16_cannot_hold_is_refused():
     assert np.isfinite(half({"a": np.array([65504.0])})["a"]).all()
     with pytest.raises(ComponentError, match="cannot hold"):
         half({"a/kernel": np.array([1e6, 1.0])}, 7)
-    with pytest.raises(ValueError, match="bits must be"):
+    with pytest.raises(ComponentError, match=r"bits must be 1\.\.12, got 13"):
         half({"a": np.zeros(1)}, 13)
 
 

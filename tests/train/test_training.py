@@ -365,6 +365,26 @@ def test_the_commands_train_draw_and_export(data, tmp_path):
     assert json.loads((tmp_path / "mini.json").read_text())["steps"] == 4
 
 
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [("7", 7), ("0", None), ("12", 12), ("7,f_e=5, f_d=4", {"": 7, "f_e": 5, "f_d": 4})],
+)
+def test_bits_of_the_command_line(text, bits):
+    from linksim.train.command import parse_bits
+
+    assert parse_bits(text) == bits
+
+
+@pytest.mark.parametrize(
+    "text", ["", "seven", "7,f_e", "7,=5", "7,f_e=0", "f_e=5", "7,a=5,a=6", "-1"]
+)
+def test_bits_that_are_none(text):
+    from linksim.train.command import parse_bits
+
+    with pytest.raises(ScenarioError, match="--bits: must be 0"):
+        parse_bits(text)
+
+
 def test_one_training_at_a_time(data, tmp_path):
     from linksim.results.lock import FolderLock
     from linksim.train.command import train

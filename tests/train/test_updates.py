@@ -72,6 +72,20 @@ def test_what_f_u_wants(data, joint, tmp_path):  # noqa: F811
             run.train()
 
 
+def test_snrs_follow_the_quantiles_of_a_recipe(data, joint, tmp_path):  # noqa: F811
+    network = {"network": {**JOINT, "blocks_u": 1}, "k": [8, 24], "uniform": 1.0}
+    options = network | {"snr_db": [-3, 5, 6, 12]}
+    path = updates(data, tmp_path / "run", steps=1, options=options, batch=300)
+    run = prepare(load_config(path), tmp_path)
+    snr = np.sort(run.task.batch(0, run.net)["snr_tx_db"])
+    assert (np.diff(snr) >= 0).all() and snr[0] >= -3 and snr[-1] <= 12
+    assert [(snr < edge).sum() for edge in (5, 6)] == [100, 200]
+    for i, wrong in enumerate((3, [3], [4, 3], ["a", "b"], [0, float("inf")])):
+        path = updates(data, tmp_path / f"bad{i}", steps=1, options=network | {"snr_db": wrong})
+        with pytest.raises(ScenarioError, match="snr_db must be 2 or more quantiles"):
+            prepare(load_config(path), tmp_path).train()
+
+
 def test_an_encoder_learns_beside_f_u(data, joint, tmp_path):  # noqa: F811
     """Nothing frozen: all parts move, with pictures that have none, one and two updates in a batch."""
     options = {"network": {**JOINT, "blocks_u": 1}, "k": [8, 24], "again": 0.25, "plain": 0.25}
