@@ -428,7 +428,7 @@ def test_slopes_are_those_of_finite_differences(weights):
         )
         return np.log(np.mean((shown.astype(np.float64) - x) ** 2, (1, 2, 3)) + 1)
 
-    slope = sender._slopes("mse", x, s, snr, k, noise)
+    slope = sender._beside(x, s, snr, k, verb="mse_slope", noise=noise)
     along = rng.standard_normal(s.shape) * (np.abs(s) > 0)
     step = 1e-2
     found = (loss(s + step * along) - loss(s - step * along)) / (2 * step)
