@@ -104,13 +104,14 @@ class NtsccTask(Task):
             rng.permutation(size) + rng.random(size)
         ) / size  # a batch covers the whole range of SNRs
         quantiles = self.snr_quantiles_db
+        least, most = float(quantiles[0]), float(quantiles[-1])
         snr_tx = np.interp(u, np.linspace(0.0, 1.0, len(quantiles)), quantiles)
         kind = rng.random(size)
         fading, mismatch = self.option("fading", 0.2), self.option("mismatch", 0.15)
         snr = np.where(
             kind < fading,
             snr_tx + 10 * np.log10(np.maximum(rng.exponential(size=size), 0.02)),
-            np.where(kind < fading + mismatch, rng.uniform(*quantiles[[0, -1]], size), snr_tx),
+            np.where(kind < fading + mismatch, rng.uniform(least, most, size), snr_tx),
         )
         x = self.images.batch(step, size)
         rows, columns = x.shape[1] // STRIDE, x.shape[2] // STRIDE
