@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
 
 from linksim import quiet, registry
 from linksim.errors import ComponentError
-from linksim.joint.slope import slope, update_noise
+from linksim.joint.slope import mse_slope, slope, update_noise, updated
 from linksim.seeds import Seed
 
 NETWORKS = ("ntscc", "ntscc-update", "ntscc-perceptual", "deepjscc")  # whose weights fit
@@ -55,8 +55,8 @@ class Machine:
         self._functions: dict[str, Callable[..., Any]] = {
             "encode": self.net.encode,
             "decode": self.net.decode,
-            "updated": self._updated,
-            "mse_slope": self._mse_slope,
+            "updated": partial(updated, self.net),
+            "mse_slope": partial(mse_slope, self.net),
             "perceptual_slope": self._perceptual_slope,
         }
 
@@ -153,19 +153,8 @@ class Machine:
         given = _parts(x, s, snr_db, k, rows=max(1, SLOPES // (x.shape[1] * x.shape[2])))
         return np.concatenate([self._run(verb, *part, noise) for part in given])
 
-    def _updated(self, x, s, snr_db, k, noise):
-        """One update. Both slopes in one graph: one keeps the cores busy where the other leaves them idle."""
-        both = [self._mse_slope(x, s, snr_db, k, sign * noise) for sign in (1.0, -1.0)]
-        return self.net.updated(s, (both[0] + both[1]) / 2.0, snr_db, k)
-
-    def _mse_slope(self, x, s, snr_db, k, noise):
-        """Gradient of each frame's ln MSE by its symbols. Args: as in ``refine``, noise [1,h,w,symbols]."""
-        from linksim.model.ntscc import ln_mse
-
-        return slope(lambda moved: ln_mse(x, self.net.through(moved, snr_db, k, noise)), s)
-
     def _perceptual_slope(self, x, s, snr_db, k, noise):
-        """The same of ln MSE and LPIPS-squeeze."""
+        """As ``mse_slope``, of ln MSE and LPIPS-squeeze."""
         from linksim.model.ntscc import ln_mse
 
         lpips = lpips_squeeze()

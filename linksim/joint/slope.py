@@ -1,4 +1,7 @@
-"""Gradients of a loss by channel symbols, on the backend that Keras runs on."""
+"""Gradients of a loss by channel symbols, on the backend that Keras runs on, and the update of symbols by them.
+
+Source: Marino et al. (2018), iterative amortized inference, ICML.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,29 @@ def slope(loss: Callable[[Any], Any], s: Any) -> Any:
             f"slopes of symbols need KERAS_BACKEND=tensorflow or jax, this process has {backend}"
         )
     return ops.stop_gradient(found)
+
+
+def mse_slope(net: Any, x: Any, s: Any, snr_db: Any, k: Any, noise: Any) -> Any:
+    """Gradient of each frame's ln (MSE + 1) by its symbols, over a flat channel at the SNR believed.
+
+    Args:    net: an NtsccNet; x [B,H,W,3], 0..255; s [B,h,w,symbols]; snr_db [B], believed; k [B,h,w]; noise, N(0, 1),
+             like s or of one frame.
+    Returns: like s. Raises: see ``slope``.
+    """
+    from linksim.model.ntscc import ln_mse
+
+    return slope(lambda moved: ln_mse(x, net.through(moved, snr_db, k, noise)), s)
+
+
+def updated(net: Any, x: Any, s: Any, snr_db: Any, k: Any, noise: Any) -> Any:
+    """Symbols moved once by f_u, which sees the mean slope behind noise and behind its negative.
+
+    Both slopes are in one graph: one keeps the cores busy where the other leaves them idle.
+
+    Args, returns, raises: as ``mse_slope``; a net with blocks_u.
+    """
+    both = [mse_slope(net, x, s, snr_db, k, sign * noise) for sign in (1.0, -1.0)]
+    return net.updated(s, (both[0] + both[1]) / 2.0, snr_db, k)
 
 
 def update_noise(update: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from linksim.errors import ScenarioError
-from linksim.joint.slope import slope, update_noise
-from linksim.model.ntscc import NtsccNet, ln_mse
+from linksim.joint.slope import update_noise, updated
+from linksim.model.ntscc import NtsccNet
 from linksim.train.ntscc_task import VALIDATION, NtsccTask
 
 ROUNDS = (0, 1, 2, 3)  # of updates, in validation
@@ -64,23 +63,15 @@ class NtsccUpdateTask(NtsccTask):
         again, moved = self._shares(x.shape[0])
         s = net.encode(x, snr, k)
         if again:
-            early = self._updated(net, x[:again], s[:again], snr[:again], k[:again], seen[moved:])
+            early = updated(net, x[:again], s[:again], snr[:again], k[:again], seen[moved:])
             s = ops.concatenate([ops.stop_gradient(early), s[again:]], 0)
-        late = self._updated(net, x[:moved], s[:moved], snr[:moved], k[:moved], seen[:moved])
+        late = updated(net, x[:moved], s[:moved], snr[:moved], k[:moved], seen[:moved])
         s = ops.concatenate([late, s[moved:]], 0)
         return self.compared(x, net.through(s, batch["snr_db"], k, batch["noise"]))
 
     def updated(self, net: NtsccNet, x, s, snr_db, k, update: int):
         """Symbols after an update as the simulator makes it. Args: as of ``NtsccNet``; update: 0, 1, ..."""
-        return self._updated(net, x, s, snr_db, k, update_noise(update, s.shape[1:]))
-
-    @staticmethod
-    def _updated(net: NtsccNet, x, s, snr_db, k, noise):
-        def loss(moved, sign):
-            return ln_mse(x, net.through(moved, snr_db, k, sign * noise))
-
-        found = sum(slope(partial(loss, sign=sign), s) for sign in (1.0, -1.0)) / 2.0
-        return net.updated(s, found, snr_db, k)
+        return updated(net, x, s, snr_db, k, update_noise(update, s.shape[1:]))
 
     def validate(self, net: NtsccNet, images: np.ndarray) -> list[dict[str, float]]:
         """See NtsccTask.validate; each point by each number of updates."""

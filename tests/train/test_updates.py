@@ -78,7 +78,7 @@ def test_snrs_follow_the_quantiles_of_a_recipe(data, joint, tmp_path):  # noqa: 
     path = updates(data, tmp_path / "run", steps=1, options=options, batch=300)
     run = prepare(load_config(path), tmp_path)
     snr = np.sort(run.task.batch(0, run.net)["snr_tx_db"])
-    assert (np.diff(snr) >= 0).all() and snr[0] >= -3 and snr[-1] <= 12
+    assert snr[0] >= -3 and snr[-1] <= 12
     assert [(snr < edge).sum() for edge in (5, 6)] == [100, 200]
     for i, wrong in enumerate((3, [3], [4, 3], ["a", "b"], [0, float("inf")])):
         path = updates(data, tmp_path / f"bad{i}", steps=1, options=network | {"snr_db": wrong})
