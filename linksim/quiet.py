@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from linksim import cores
+
 
 @contextmanager
 def muted() -> Iterator[None]:
@@ -34,9 +36,12 @@ def muted() -> Iterator[None]:
 
 
 def load(module: str) -> Any:
-    """The module, its first import muted."""
+    """The module, its first import muted. TensorFlow gets a thread for each operation and, for those that do not wait
+    for one another, as many as there are cores; ``linksim.graphs`` says why. What the environment says stays."""
     if module in sys.modules:
         return sys.modules[module]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(cores.available()))
     with muted():
         return importlib.import_module(module)

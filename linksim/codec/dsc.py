@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from linksim import quiet
+from linksim import cores, quiet
 from linksim.codec.fixed_prior import FixedPrior
 from linksim.codec.indices import CHECK_BYTES, Band, IndexCoder, PriorName, bands_of
 from linksim.errors import ComponentError
+from linksim.graphs import Graphs
 from linksim.model.store import Bundle, load_bundle
 from linksim.types import Decoded, Delivered, Packet, Packets, Status
 
@@ -90,7 +91,7 @@ class Engine:
         self.cfg = DscConfig(**bundle.card["architecture"])
         self._own = Codebooks(bundle, self.cfg, "q_side") if self.cfg.own else None
         self._shared = Codebooks(bundle, self.cfg, "q")
-        self._compiled: dict[tuple[str, int, int], Any] = {}
+        self._graphs = Graphs()
 
     def codebooks(self, mode: Mode) -> Codebooks:
         """Those of a mode."""
@@ -106,24 +107,9 @@ class Engine:
         assign(net, self.bundle.arrays, what="weights of dsc")
         return net
 
-    def _run(self, verb: str, *inputs: np.ndarray) -> Any:
+    def _run(self, verb: str, *inputs: np.ndarray) -> list[np.ndarray]:
         """A verb of the network on one picture."""
-        import keras
-
-        arrays = [np.asarray(x, np.float32) for x in inputs]
-        function = getattr(self.net, verb)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            key = (verb, *arrays[0].shape[1:3])
-            if key not in self._compiled:
-                specs = [tf.TensorSpec(a.shape, tf.float32) for a in arrays]
-                graph = tf.function(function, input_signature=specs)
-                with quiet.muted():  # the graph optimiser's notices come with the first call
-                    graph(*arrays)
-                self._compiled[key] = graph
-            function = self._compiled[key]
-        return function(*arrays)
+        return self._graphs.run(verb, getattr(self.net, verb), *inputs)
 
     def padding(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """What to add to a picture so that its sides are multiples of 16."""
@@ -145,7 +131,7 @@ class Engine:
         x = np.pad(image, self.padding(*image.shape[:2]), "edge").astype(np.float32)
         seen = self._side(side if mode == "joint" else None, x.shape)
         indices = self._run("encode", x[None], seen[None], np.array([SEES[mode]]))
-        return [np.asarray(i)[0].astype(np.int64) for i in indices]
+        return [i[0].astype(np.int64) for i in indices]
 
     def synthesise(
         self,
@@ -165,7 +151,7 @@ class Engine:
         flags = np.array([sees]), np.array([SEES[mode]])
         x = self._run("synthesise", y_hat[None], mask[None], seen[None], *flags)
         (top, _), _, _ = self.padding(height, width)
-        shown = np.asarray(x)[0, top : top + height, :width]
+        shown = x[0][0, top : top + height, :width]
         return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
 
 
@@ -359,22 +345,20 @@ class Dsc:
         side = None if self.mode == "separate" else side
         bands = self._bands(height, width)
         read = self._read(delivered, bands)
-        pictures: list[np.ndarray | None] = []
-        status: list[Status] = []
-        for b, (packets, found) in enumerate(zip(delivered.packets, read, strict=True)):
-            mine = None if side is None else side[b]
-            nothing = all(f is None for f in found)
-            if not packets:
-                pictures.append(None)
-                status.append(Status.OUTAGE)
-            elif nothing and mine is None:
-                pictures.append(None)
-                status.append(Status.FAILED)
-            else:
-                pictures.append(self._picture(found, bands, height, width, mine))
-                whole = all(f is not None for f in found)
-                status.append(Status.OK if whole else Status.CONCEALED)
-        return Decoded(tuple(pictures), tuple(status))
+
+        def shown(b: int) -> tuple[np.ndarray | None, Status]:
+            found, mine = read[b], None if side is None else side[b]
+            if not delivered.packets[b]:
+                return None, Status.OUTAGE
+            if mine is None and all(f is None for f in found):
+                return None, Status.FAILED
+            whole = all(f is not None for f in found)
+            picture = self._picture(found, bands, height, width, mine)
+            return picture, Status.OK if whole else Status.CONCEALED
+
+        self._engine.net  # noqa: B018  made before threads ask for it
+        every = cores.each(shown, range(len(read)))
+        return Decoded(tuple(picture for picture, _ in every), tuple(fate for _, fate in every))
 
     def indices(
         self, packets: Sequence[bytes], height: int, width: int

@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from linksim import quiet
+from linksim import cores, quiet
 from linksim.codec.fixed import FixedHyper, quality_basis
 from linksim.codec.ntc_refine import AIM, Refiner
 from linksim.codec.ranges import Corrupt, Reader, Writer
 from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
 from linksim.errors import ComponentError
+from linksim.graphs import Graphs
 from linksim.model.store import Bundle, load_bundle
 
 LEVELS = 128  # quality = level / LEVELS; a power of two, so that quality_basis is exact
@@ -83,7 +84,7 @@ class Engine:
             bundle.arrays, self.config.bounds(), LEVELS, self.tables, SCALE_MIN, RAW_MAX
         )
         self._priors: dict[int, tuple[Table, ...]] = {}
-        self._compiled: dict[tuple[str, int, int], Any] = {}
+        self._graphs = Graphs()
 
     @cached_property
     def net(self) -> Any:
@@ -107,24 +108,8 @@ class Engine:
 
     def _run(self, verb: str, x: np.ndarray, levels: Sequence[int]) -> list[np.ndarray]:
         """A verb of the network on a batch. x [B,...]; one level per entry."""
-        import keras
-
-        phi = np.stack([self.phi(level) for level in levels]).astype(np.float32)
-        function = getattr(self.net, verb)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            key = (verb, x.shape[1], x.shape[2])
-            if key not in self._compiled:
-                spec = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
-                basis = tf.TensorSpec((None, phi.shape[1]), tf.float32)
-                graph = tf.function(function, input_signature=[spec, basis])
-                with quiet.muted():  # the graph optimiser's notices come with the first call
-                    graph(np.asarray(x, np.float32), phi)
-                self._compiled[key] = graph
-            function = self._compiled[key]
-        result = function(np.asarray(x, np.float32), phi)
-        return [np.asarray(t) for t in (result if isinstance(result, tuple) else (result,))]
+        phi = np.stack([self.phi(level) for level in levels])
+        return self._graphs.shared(verb, getattr(self.net, verb), (x, phi))
 
     @cached_property
     def refiner(self) -> Refiner:
@@ -154,7 +139,9 @@ class Engine:
             return symbols.bits / (height * width) + aim * float(np.mean(error**2))
 
         pairs = zip(plain, better, images, aims, strict=True)
-        return [b if cost(b, x, aim) < cost(a, x, aim) else a for a, b, x, aim in pairs]
+        return cores.each(
+            lambda p: p[1] if cost(p[1], *p[2:]) < cost(p[0], *p[2:]) else p[0], list(pairs)
+        )
 
     def _rounded(self, y: np.ndarray, z: np.ndarray, levels: Sequence[int]) -> list[Symbols]:
         """Latents of ``NtcNet.analyse`` to integers."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from linksim import cores
 from linksim.types import Decoded, Delivered, Packet, Packets, Status
 
 if TYPE_CHECKING:
@@ -96,13 +97,16 @@ class Ntc:
 
     def decode(self, delivered: Delivered) -> Decoded:
         """See Codec.decode. Every picture is decoded alone: the batch changes nothing."""
-        pictures: list[np.ndarray | None] = []
-        status: list[Status] = []
-        for packets, ok in zip(delivered.packets, delivered.ok, strict=True):
-            picture = unpack(self._engine, packets[0]) if packets and all(ok) else None
-            pictures.append(picture)
-            fate = Status.OK if picture is not None else Status.FAILED
-            status.append(fate if packets else Status.OUTAGE)
+        machine = self._engine
+        arrived = zip(delivered.packets, delivered.ok, strict=True)
+        given = [packets[0] if packets and all(ok) else None for packets, ok in arrived]
+        if any(given):
+            machine.net  # noqa: B018  made before threads ask for it
+        pictures = cores.each(lambda data: None if data is None else unpack(machine, data), given)
+        status = [
+            (Status.FAILED if picture is None else Status.OK) if packets else Status.OUTAGE
+            for picture, packets in zip(pictures, delivered.packets, strict=True)
+        ]
         return Decoded(tuple(pictures), tuple(status))
 
     def distortion(self, images: np.ndarray, budget_bits: np.ndarray) -> np.ndarray:

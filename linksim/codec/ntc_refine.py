@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from linksim import quiet
 from linksim.errors import RunStateError
+from linksim.graphs import PART, Graphs
 from linksim.seeds import Seed
 
 RATE, BETAS = 0.07, (0.9, 0.99)  # of Adam, in quantisation steps; chosen on validation faces
 HOT, COLD = 0.4, 0.15  # temperature at the first and at the last step
 AIM = 1.4  # times lambda of the level: coarser steps, better filled; worth 0.03 dB at equal bits on validation faces
 EDGE = 1e-4  # what keeps atanh finite next to an integer
-TOGETHER = 16  # pictures that go through the network together
 
 
 class Refiner:
@@ -36,7 +35,7 @@ class Refiner:
 
     def __init__(self, net: Any) -> None:
         self.net = net
-        self._compiled: dict[Any, Any] = {}
+        self._graphs = Graphs()
 
     def refine(
         self,
@@ -71,6 +70,7 @@ class Refiner:
         seed = Seed.root(0).child("ntc", "refine")
         fixed = [np.asarray(a, np.float32) for a in (images, phi, lagrangian)]
         moved = [np.asarray(y * gain, np.float32), np.asarray(z, np.float32)]
+        together = max(1, PART // (images.shape[1] * images.shape[2]))
         first, second = ([np.zeros_like(m) for m in moved] for _ in range(2))
         for step in range(steps):
             share = step / max(steps - 1, 1)
@@ -78,12 +78,11 @@ class Refiner:
             rng, sign = seed.child(step // 2).generator(), np.float32((-1) ** step)
             # the difference of two Gumbel variables is logistic
             noise = [sign * rng.logistic(size=(1, *m.shape[1:])).astype(np.float32) for m in moved]
-            pieces = [
-                self._slopes([a[i : i + TOGETHER] for a in (*moved, *fixed)], noise, temperature)
-                for i in range(0, len(images), TOGETHER)
-            ]
-            for j, slopes in enumerate(zip(*pieces, strict=True)):
-                slope = np.concatenate(slopes)
+            given = (*moved, *fixed)
+            slopes = self._graphs.shared(
+                "slopes", self._gradient, given, *noise, temperature, size=together
+            )
+            for j, slope in enumerate(slopes):
                 first[j] += (1 - BETAS[0]) * (slope - first[j])
                 second[j] += (1 - BETAS[1]) * (slope**2 - second[j])
                 square = second[j] / (1 - BETAS[1] ** (step + 1))
@@ -91,21 +90,6 @@ class Refiner:
                 rate = RATE * (1 - step / steps) / (1 - BETAS[0] ** (step + 1))
                 moved[j] = moved[j] - np.float32(rate) * first[j] / np.maximum(size, 1e-12)
         return moved[0] / gain, moved[1]
-
-    def _slopes(self, given: list[np.ndarray], noise: list[np.ndarray], temperature) -> Any:
-        import tensorflow as tf
-
-        arrays = [*given, *noise]
-        key = tuple(a.shape[1:] for a in arrays)
-        if key not in self._compiled:
-            spec = [tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in arrays]
-            graph = tf.function(
-                self._gradient, input_signature=[*spec, tf.TensorSpec((), tf.float32)]
-            )
-            with quiet.muted():  # the graph optimiser's notices come with the first call
-                graph(*arrays, temperature)
-            self._compiled[key] = graph
-        return [np.asarray(t) for t in self._compiled[key](*arrays, temperature)]
 
     def _gradient(self, u, z, x, phi, lagrangian, noise_u, noise_z, temperature):
         import tensorflow as tf

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from linksim import quiet
+from linksim import cores, quiet
 from linksim.codec.fixed_tokens import FixedTokens
 from linksim.codec.indices import PriorName
 from linksim.codec.token_coder import Packed, Read, TokenCoder
 from linksim.codec.token_fill import CONCEALMENTS, Conceal, Filled, Filler, averaged, plain
 from linksim.codec.token_layout import STRIDE, Layout, padded
 from linksim.errors import ComponentError
+from linksim.graphs import Graphs
 from linksim.model.store import Bundle, load_bundle
 from linksim.seeds import FrameSeeds
 
@@ -64,7 +65,7 @@ class Engine:
         except KeyError as error:
             raise ComponentError(f"the weights lack {error}") from error
         self.usage = [np.maximum(u, 0.0) + 1e-3 * u.mean() + 1e-9 for u in usage]
-        self._compiled: dict[tuple[str, int, int], Any] = {}
+        self._graphs = Graphs()
 
     @cached_property
     def mean(self) -> np.ndarray:
@@ -92,22 +93,7 @@ class Engine:
 
     def _run(self, verb: str, *inputs: np.ndarray) -> np.ndarray:
         """A verb of the network on one picture."""
-        import keras
-
-        arrays = [np.asarray(x, np.float32) for x in inputs]
-        function = getattr(self.net, verb)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            key = (verb, *arrays[0].shape[1:3])
-            if key not in self._compiled:
-                specs = [tf.TensorSpec(a.shape, tf.float32) for a in arrays]
-                graph = tf.function(function, input_signature=specs)
-                with quiet.muted():  # the graph optimiser's notices come with the first call
-                    graph(*arrays)
-                self._compiled[key] = graph
-            function = self._compiled[key]
-        return np.asarray(function(*arrays))
+        return self._graphs.run(verb, getattr(self.net, verb), *inputs)[0]
 
     def encode(self, image: np.ndarray) -> np.ndarray:
         """[H,W,3] uint8, any size -> [h,w,S] int16."""
@@ -193,7 +179,9 @@ class TokenCodec:
         Args:    images [B, H, W, 3] uint8.
         Returns: [B, rows, columns, S] int16, see ``padded``.
         """
-        found = [self._engine.encode(image) for image in images]
+        machine = self._engine
+        machine.net  # noqa: B018  made before threads ask for it
+        found = cores.each(machine.encode, list(images))
         grid = padded(*images.shape[1:3])
         return np.stack(found) if found else np.zeros((0, *grid, self.stages), np.int16)
 
@@ -312,6 +300,8 @@ class TokenCodec:
         if not 0 <= blend <= 1:
             raise ValueError(f"blend must be in 0..1, got {blend}")
         found = np.zeros((len(reads), height, width, 3), np.uint8)
+        painter = self.painter
+        painter.net  # noqa: B018  made before threads ask for it
         many = max(1, POSITIONS_AT_ONCE // max((layout.positions for layout in layouts), default=1))
         for a in range(0, len(reads), many):
             part = slice(a, a + many)
@@ -320,8 +310,8 @@ class TokenCodec:
             )
             total = np.zeros((len(shown[0]), height, width, 3), np.float32)
             for sample in shown:
-                for b, one in enumerate(sample):
-                    total[b] += self.painter.synthesise(one)[:height, :width]
+                drawn = cores.each(painter.synthesise, sample)
+                total += np.stack([picture[:height, :width] for picture in drawn])
             found[part] = np.clip(np.rint(total / len(shown)), 0, 255)
         return found
 

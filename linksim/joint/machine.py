@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from linksim import quiet, registry
 from linksim.errors import ComponentError
+from linksim.graphs import PART, Graphs
 from linksim.joint.slope import mse_slope, slope, update_noise, updated
 from linksim.seeds import Seed
 
@@ -17,8 +18,8 @@ NETWORKS = ("ntscc", "ntscc-update", "ntscc-perceptual", "deepjscc")  # whose we
 REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
 REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
 UPDATES = 2  # of symbols by f_u, unless a scenario says how many
-BATCH = 32  # pictures that go through the network together
-SLOPES = BATCH << 14  # pixels with slopes at once; a million take 0.5 GB, in an update 1 GB
+STRIDE = 16  # pixels of an embedding's side
+SLOPES = 1 << 21  # pixels with slopes at once: some 2 GB
 
 
 class Machine:
@@ -51,7 +52,7 @@ class Machine:
             arrays = {k: (1 - share) * rest[k] + share * v for k, v in arrays.items()}
         self.net = NtsccNet(NtsccConfig(**architecture))
         assign(self.net, arrays, what=f"weights {weights}")
-        self._compiled: dict[Any, Any] = {}
+        self._graphs = Graphs()
         self._functions: dict[str, Callable[..., Any]] = {
             "encode": self.net.encode,
             "decode": self.net.decode,
@@ -70,29 +71,18 @@ class Machine:
         """Complex symbols of an embedding at most."""
         return self.net.cfg.max_k
 
-    def _run(self, verb: str, *arrays: np.ndarray) -> np.ndarray:
-        import keras
-
-        given = [np.asarray(a, np.float32) for a in arrays]
-        function = self._functions[verb]
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            key = (verb, *(a.shape[1:] for a in given))
-            if key not in self._compiled:
-                spec = [tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in given]
-                graph = tf.function(function, input_signature=spec)
-                with quiet.muted():  # the graph optimiser's notices come with the first call
-                    graph(*given)
-                self._compiled[key] = graph
-            function = self._compiled[key]
-        return np.asarray(function(*given))
+    def _run(
+        self, verb: str, rows: Sequence[np.ndarray], *whole: np.ndarray, pixels: int
+    ) -> np.ndarray:
+        """A verb on frames [B, ...], pictures of so many pixels; ``whole``: what all frames see."""
+        size = max(1, PART // pixels)
+        return self._graphs.shared(verb, self._functions[verb], rows, *whole, size=size)[0]
 
     def encode(self, x: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
         """See NtsccNet.encode."""
         if not len(x):
             return np.zeros((0, *k.shape[1:], self.symbols))
-        return np.concatenate([self._run("encode", *part) for part in _parts(x, snr_db, k)])
+        return self._run("encode", (x, snr_db, k), pixels=x.shape[1] * x.shape[2])
 
     def updates(self, wanted: int | None) -> int:
         """How many updates there are. Args: wanted: None for the usual ones. Raises ComponentError: no f_u for them."""
@@ -113,7 +103,7 @@ class Machine:
 
     def decode(self, r: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
         """See NtsccNet.decode."""
-        return self._run("decode", r, snr_db, k)
+        return self._run("decode", (r, snr_db, k), pixels=STRIDE**2 * k.shape[1] * k.shape[2])
 
     def refine(
         self,
@@ -149,9 +139,11 @@ class Machine:
         return moved
 
     def _beside(self, x, s, snr_db, k, *, verb: str, noise: np.ndarray) -> np.ndarray:
-        """A verb that takes slopes, of as many frames together as there is memory for."""
-        given = _parts(x, s, snr_db, k, rows=max(1, SLOPES // (x.shape[1] * x.shape[2])))
-        return np.concatenate([self._run(verb, *part, noise) for part in given])
+        """A verb that takes slopes, of as many frames at once as there is memory for."""
+        pixels = x.shape[1] * x.shape[2]
+        many = max(1, SLOPES // pixels)
+        parts = [[a[i : i + many] for a in (x, s, snr_db, k)] for i in range(0, len(x), many)]
+        return np.concatenate([self._run(verb, part, noise, pixels=pixels) for part in parts])
 
     def _perceptual_slope(self, x, s, snr_db, k, noise):
         """As ``mse_slope``, of ln MSE and LPIPS-squeeze."""
@@ -164,11 +156,6 @@ class Machine:
             return ln_mse(x, x_hat) + REFINE_LPIPS * lpips(x, x_hat)
 
         return slope(loss, s)
-
-
-def _parts(*arrays: np.ndarray, rows: int = BATCH) -> list[list[np.ndarray]]:
-    """Arrays that go through the network together, frames [B, ...], cut into batches."""
-    return [[a[i : i + rows] for a in arrays] for i in range(0, len(arrays[0]), rows)]
 
 
 def lpips_squeeze() -> Any:

@@ -23,7 +23,7 @@ import numpy as np
 
 from linksim.errors import BudgetError
 from linksim.joint import level_code
-from linksim.joint.machine import BATCH, Machine, lpips_squeeze, machine
+from linksim.joint.machine import Machine, lpips_squeeze, machine
 from linksim.joint.profile import MIN_K, allocate, levels_of
 from linksim.types import (
     Decoded,
@@ -197,13 +197,13 @@ class Ntscc:
             k = self._told(delivered, b, size, receiver.max_k)
             if k is not None:
                 found.append((b, k, *from_frame(symbols.take([b]), k, receiver.symbols)))
-        for start in range(0, len(found), BATCH):
-            part = found[start : start + BATCH]
-            x_hat = receiver.decode(*(np.stack([row[i] for row in part]) for i in (2, 3, 1)))
-            for (b, _, _, _, whole), picture in zip(part, x_hat, strict=True):
-                shown = np.clip(np.rint(picture[: size[0], : size[1]]), 0, 255)
-                images[b] = np.nan_to_num(shown).astype(np.uint8)
-                status[b] = Status.OK if whole else Status.CONCEALED
+        if not found:
+            return Decoded(tuple(images), tuple(status))
+        x_hat = receiver.decode(*(np.stack([row[i] for row in found]) for i in (2, 3, 1)))
+        for (b, _, _, _, whole), picture in zip(found, x_hat, strict=True):
+            shown = np.clip(np.rint(picture[: size[0], : size[1]]), 0, 255)
+            images[b] = np.nan_to_num(shown).astype(np.uint8)
+            status[b] = Status.OK if whole else Status.CONCEALED
         return Decoded(tuple(images), tuple(status))
 
     def _told(

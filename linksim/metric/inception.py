@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from linksim import assets, quiet
+from linksim import assets, cores, quiet
 from linksim.errors import ComponentError
 from linksim.metric.pair import check_images
 
@@ -62,16 +62,18 @@ def load_graph(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
 
     def extract(images: np.ndarray) -> np.ndarray:
         check_images(images)
-        parts = [np.zeros((0, DIMENSIONS), np.float32)]
-        for start in range(0, len(images), _CHUNK):
+
+        def features(start: int) -> np.ndarray:
             chunk = images[start : start + _CHUNK]
             pooled = run(tf.constant(chunk, tf.float32)).numpy().reshape(len(chunk), -1)
             if pooled.shape[1] != DIMENSIONS:
                 raise ComponentError(
                     f"{path.name}: {EXIT} has {pooled.shape[1]} values an image, not {DIMENSIONS}"
                 )
-            parts.append(pooled)
-        return np.concatenate(parts)
+            return pooled
+
+        parts = cores.each(features, range(0, len(images), _CHUNK))
+        return np.concatenate([np.zeros((0, DIMENSIONS), np.float32), *parts])
 
     return extract
 

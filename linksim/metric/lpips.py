@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linksim import assets, quiet
+from linksim import assets, cores, quiet
 from linksim.metric.pair import check_images, check_pair
 
 if TYPE_CHECKING:
@@ -125,23 +125,26 @@ class _Network:
             self._reference = (key, [])
         kept = self._reference[1]
         room = _KEPT // (image.shape[1] * image.shape[2])
-        for index, (part, size) in enumerate(chunks(*image.shape[:3])):
-            if index < len(kept):
-                taps = kept[index]
-            else:
-                taps = self._taps(padded(reference[part], size))
-                if part.stop <= room:
-                    kept.append(taps)
+
+        def compared(numbered: tuple[int, tuple[slice, int]]) -> list[Any]:
+            index, (part, size) = numbered
+            known = index < len(kept)
+            taps = kept[index] if known else self._taps(padded(reference[part], size))
             values = np.asarray(self._distance(taps, padded(image[part], size)))
             found[part] = values[: len(found[part])]
+            return [] if known or part.stop > room else [taps]
+
+        new = cores.each(compared, list(enumerate(chunks(*image.shape[:3]))))
+        kept.extend(taps for one in new for taps in one)
         return found
 
     def pooled(self, images: np.ndarray) -> np.ndarray:
-        parts = []
-        for part, size in chunks(*images.shape[:3]):
-            taken = images[part]
-            parts.append(np.asarray(self._pooled(padded(taken, size)))[: len(taken)])
-        return np.concatenate(parts)
+        def taken(chunk: tuple[slice, int]) -> np.ndarray:
+            part, size = chunk
+            pooled = np.asarray(self._pooled(padded(images[part], size)))
+            return pooled[: part.stop - part.start]
+
+        return np.concatenate(cores.each(taken, list(chunks(*images.shape[:3]))))
 
 
 @cache

@@ -58,6 +58,7 @@ class NtcConfig:
       hidden4, hidden8, hidden16: channels inside their residual blocks.
       blocks8, blocks16:          how many of these.
       blocks4:                    how many at 1/4 resolution in g_a, and how many more than one in g_s.
+      more8:                      how many more at 1/8 resolution in g_s.
       latent, side:               channels of y and of z.
       hyper, hyper_out, context:  channels inside h_a and h_s, at the end of h_s, and inside ctx.
       slices:                     channels of y in each slice, in coding order.
@@ -74,6 +75,7 @@ class NtcConfig:
     blocks4: int = 0
     blocks8: int = 2
     blocks16: int = 1
+    more8: int = 0
     latent: int = 160
     hyper: int = 96
     hyper_out: int = 128
@@ -144,7 +146,8 @@ class Synthesis(keras.layers.Layer):
         ]
         self.film16 = Modulation(f"{name}.film16", k, c16)
         self.up8 = conv(f"{name}.up8", c16, 4 * c8, 1)
-        self.blocks8 = [Residual(f"{name}.block8.{i}", c8, cfg.hidden8) for i in range(cfg.blocks8)]
+        count8 = cfg.blocks8 + cfg.more8
+        self.blocks8 = [Residual(f"{name}.block8.{i}", c8, cfg.hidden8) for i in range(count8)]
         self.film8 = Modulation(f"{name}.film8", k, c8)
         self.up4 = conv(f"{name}.up4", c8, 4 * c4, 1)
         names4 = [f"{name}.block4", *(f"{name}.block4.{i}" for i in range(cfg.blocks4))]

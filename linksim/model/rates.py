@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from linksim.graphs import Graphs
 from linksim.model.store import load_bundle
 
 QUALITY = 0.4  # of NTC at which rates are estimated: about 0.17 bpp on faces
@@ -14,17 +15,17 @@ STRIDE_Z = 64
 
 
 @lru_cache(maxsize=4)
-def _network(weights: str) -> Any:
+def _network(weights: str) -> tuple[Any, Graphs]:
     from linksim.model.ntc import NtcConfig, NtcNet
     from linksim.model.store import assign
 
     bundle = load_bundle(weights)
     net = NtcNet(NtcConfig(**bundle.card["architecture"]))
     assign(net, bundle.arrays, what=f"weights of {weights}")
-    return net
+    return net, Graphs()
 
 
-def embedding_bits(images: np.ndarray, weights: str = "ntc", batch: int = 16) -> np.ndarray:
+def embedding_bits(images: np.ndarray, weights: str = "ntc") -> np.ndarray:
     """-log2 P(y_i | z) of each embedding, all channels, with real rounding.
 
     Args:    images [B, H, W, 3] uint8, any size; weights: of NTC.
@@ -34,17 +35,18 @@ def embedding_bits(images: np.ndarray, weights: str = "ntc", batch: int = 16) ->
 
     from linksim.model.entropy import gaussian_bits
 
-    net = _network(weights)
-    height, width = images.shape[1:3]
-    pad = ((0, 0), (0, -height % STRIDE_Z), (0, -width % STRIDE_Z), (0, 0))
-    found = []
-    for start in range(0, len(images), batch):
-        x = np.pad(np.asarray(images[start : start + batch], np.float32), pad, "edge")
-        phi = net.basis(np.full(len(x), QUALITY, np.float32))
+    net, graphs = _network(weights)
+
+    def bits_of(x: Any, quality: Any) -> Any:
+        phi = net.basis(quality)
         y, z = net.analyse(x, phi)
         u = y * ops.exp(net.gain(phi))
         residual, _, sigma = net.quantise(u, ops.round(z), phi)
-        bits = ops.sum(gaussian_bits(residual, sigma), -1)
-        found.append(np.asarray(ops.convert_to_numpy(bits), np.float64))
+        return ops.sum(gaussian_bits(residual, sigma), -1)
+
+    height, width = images.shape[1:3]
+    pad = ((0, 0), (0, -height % STRIDE_Z), (0, -width % STRIDE_Z), (0, 0))
+    quality = np.full(len(images), QUALITY)
+    (found,) = graphs.shared("bits", bits_of, (np.pad(images, pad, "edge"), quality))
     rows, columns = -(-height // 16), -(-width // 16)
-    return np.concatenate(found)[:, :rows, :columns]
+    return found[:, :rows, :columns].astype(np.float64)

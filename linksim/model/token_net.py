@@ -4,9 +4,9 @@
 
     x --> g_a --> down --> y --> residual quantiser --> S indices at each position
                                                               |  (some are lost)
-    x_hat <-- g_s <-- + <-- up <-- y_hat = sum of the codes that are there
-                      ^
-                      +-- lost: a learned vector for every stage that is not
+    x_hat <-- g_s <-- mend <-- + <-- up <-- y_hat = sum of the codes that are there
+                               ^
+                               +-- lost: a learned vector for every stage that is not
 
 Every position of a grid 16 times smaller than the picture has S tokens: indices of a coarse code and of what each code
 before it left over. A decoder that has the first s of them has a picture: one model for all rates, fixed length
@@ -14,7 +14,8 @@ log2(codes) bits a token. y is on the scale of the picture's coefficients under 
 that the quantiser's error is about the picture's.
 
 ``there`` says which tokens have arrived: a rate that ends inside a stage and a packet that was lost look alike to g_s,
-which is told the mean number of stages in place of NTC's quality.
+which is told the mean number of stages in place of NTC's quality. ``mend``, where weights have it, looks at all
+positions, and at which stages each has, before g_s draws its neighbourhoods.
 
 Sizes: x [B,H,W,3] in 0..255 with H, W multiples of 16; y, y_hat [B,H/16,W/16,dim]; index, there [B,H/16,W/16,S].
 About 2.2 M parameters.
@@ -32,6 +33,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from linksim.model.attention import Block
 from linksim.model.layers import conv, hat_basis
 from linksim.model.ntc import STRIDE, Analysis, NtcConfig, Synthesis
 from linksim.model.quantiser import ResidualQuantiser
@@ -39,6 +41,8 @@ from linksim.model.token_grid import TokenPriorConfig
 from linksim.model.token_prior import TokenPrior
 
 __all__ = ["STRIDE", "TokenConfig", "TokenNet"]
+
+MEND_HEADS, MEND_WINDOW = 5, 8
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class TokenConfig:
       lagrange:   of each stage the squared error of y that a bit is worth to the encoder; empty: 0, the nearest code.
       view:       quality that g_a is told, in 0..1.
       transforms: widths of g_a and g_s.
+      mend:       attention blocks of the decoder before g_s.
       prior:      of the masked transformer; None: these weights have none.
     """
 
@@ -63,6 +68,7 @@ class TokenConfig:
     lagrange: tuple[float, ...] = ()
     view: float = 0.4
     transforms: NtcConfig = field(default_factory=NtcConfig)
+    mend: int = 0
     prior: TokenPriorConfig | None = None
 
     def __post_init__(self) -> None:
@@ -97,6 +103,34 @@ class TokenConfig:
         return self.codes.bit_length() - 1
 
 
+class Mend(keras.layers.Layer):
+    """Attention over positions, each told which of its stages are there. The identity, nearly, at the start.
+
+    Args: name: full dotted name; width: channels; stages: S; blocks: how many.
+    """
+
+    def __init__(self, name: str, width: int, stages: int, blocks: int) -> None:
+        super().__init__(name=name)
+        self.blocks = [
+            Block(
+                f"{name}.block{i}",
+                width=width,
+                heads=MEND_HEADS,
+                window=MEND_WINDOW,
+                hidden=2 * width,
+                condition=stages,
+                shift=i % 2 == 1,
+            )
+            for i in range(blocks)
+        ]
+
+    def call(self, t, there):
+        """t [B,h,w,width], there [B,h,w,S] 0 or 1 -> [B,h,w,width]."""
+        for block in self.blocks:
+            t = block(t, there)
+        return t
+
+
 class TokenNet(keras.Model):
     """The tokeniser and, if the weights have one, the prior; ``parts`` are the separable pieces."""
 
@@ -109,6 +143,7 @@ class TokenNet(keras.Model):
         self.down = conv("down", latent, cfg.dim, 1)
         self.up = conv("up", cfg.dim, latent, 1)
         self.lost = conv("lost", cfg.stages, latent, 1, scale=0.0)
+        self.mend = Mend("mend", latent, cfg.stages, cfg.mend) if cfg.mend else None
         self.q = ResidualQuantiser(
             "q",
             cfg.dim,
@@ -123,7 +158,8 @@ class TokenNet(keras.Model):
     @property
     def parts(self) -> dict[str, keras.layers.Layer]:
         """Name -> layer, in a fixed order."""
-        names = ["g_a", "g_s", "down", "up", "lost", "q"] + ["prior"] * bool(self.cfg.prior)
+        names = ["g_a", "g_s", "down", "up", "lost", "q"]
+        names += ["mend"] * bool(self.cfg.mend) + ["prior"] * bool(self.cfg.prior)
         return {name: getattr(self, name) for name in names}
 
     def books(self) -> list[Any]:
@@ -155,7 +191,10 @@ class TokenNet(keras.Model):
         """What the receiver does: y_hat, there [B,h,w,S] 0 or 1 -> x_hat 0..255, not clipped."""
         share = ops.mean(there, (1, 2, 3))
         phi = hat_basis(share, self.cfg.transforms.anchors)
-        return (self.g_s(self.up(y_hat) + self.lost(1.0 - there), phi) + 0.5) * 255.0
+        latents = self.up(y_hat) + self.lost(1.0 - there)
+        if self.mend is not None:
+            latents = self.mend(latents, there)
+        return (self.g_s(latents, phi) + 0.5) * 255.0
 
     def estimate(self, index, there, lost):
         """What the prior expects of y_hat where positions are lost, given all that is there; without gradient.

@@ -66,10 +66,11 @@ class Outcome:
 
 def thread_settings(threads: int) -> dict[str, str]:
     """Environment of a process that may keep ``threads`` cores busy; what the user has set stays."""
-    return {
-        name: os.environ.get(name, "1" if name == "LINKSIM_CODEC_JOBS" else str(threads))
-        for name in THREAD_VARIABLES
-    }
+    return {name: os.environ.get(name, _usual(name, threads)) for name in THREAD_VARIABLES}
+
+
+def _usual(name: str, threads: int) -> str:
+    return "1" if name in ("LINKSIM_CODEC_JOBS", "TF_NUM_INTRAOP_THREADS") else str(threads)
 
 
 def warm(order: Order) -> None:
@@ -102,7 +103,7 @@ def prepare(
     os.environ.update(shared)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, "1" if name == "LINKSIM_CODEC_JOBS" else str(threads))
+        os.environ.setdefault(name, _usual(name, threads))
     if version != __version__:
         return Hello(os.getpid(), f"linksim {__version__} is there, the run needs {version}")
     try:

@@ -21,9 +21,9 @@ from linksim.train.turn import Turn
 
 WHOLE_STAGES = 0.5  # share of images whose last stage is complete
 LOSSES = 0.15  # share of images that lose positions
-LOSSES_FILLED = 0.5  # the same where a prior fills them in
+LOSSES_FILLED = 0.6  # the same where a prior fills them in
 FILLED = (
-    0.6  # share of these whose lost positions show the prior's estimate, the others the mean token
+    0.75  # share of these whose lost positions show the prior's estimate, the others the mean token
 )
 MOST_LOST = 0.5  # of their positions
 WITH_BASE = 0.4  # share of the pictures with losses whose lost positions keep a base layer

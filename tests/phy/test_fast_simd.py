@@ -1,13 +1,9 @@
-"""Vector operations, exp and log of the kernels; sharing rows among threads."""
+"""Vector operations, exp and log of the kernels."""
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
-import pytest
 
-from linksim.phy.fast import threads
 from linksim.phy.fast.lanewise import exp, log
 from linksim.phy.fast.simd import (
     add_sat,
@@ -62,20 +58,3 @@ def test_scratch_starts_on_a_cache_line() -> None:
     for dtype in (np.uint8, np.int16, np.float32):
         assert aligned(100, dtype).ctypes.data % 64 == 0
         assert aligned(100, dtype).shape == (100,)
-
-
-def test_every_row_is_worked_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LINKSIM_THREADS", "3")
-    for rows in (0, 1, 7, 100):
-        seen, workers = np.zeros(rows, int), set()
-
-        def work(start: int, stop: int, seen: np.ndarray = seen, workers: set = workers) -> None:
-            seen[start:stop] += 1
-            workers.add(threading.get_ident())
-
-        threads.over_rows(work, rows, 5)
-        assert (seen == 1).all()
-        assert len(workers) <= 3
-    monkeypatch.setenv("LINKSIM_THREADS", "none")
-    with pytest.raises(ValueError, match="LINKSIM_THREADS must be a whole number"):
-        threads.over_rows(work, 10, 1)

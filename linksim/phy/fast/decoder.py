@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linksim.phy.fast import layered, min_sum, sum_product, threads
+from linksim import cores
+from linksim.phy.fast import layered, min_sum, sum_product
 from linksim.phy.fast.basegraph import BaseGraph, base_graph
 from linksim.phy.fast.simd import LANES_F32, LANES_I16, aligned
 
@@ -181,5 +182,5 @@ def decode_mother(
         )  # fmt: skip
 
     if len(llr):
-        threads.over_rows(work, len(llr), 4)
+        cores.over_rows(work, len(llr), 4)
     return bits, good, iterations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from linksim.phy.fast import threads
+from linksim import cores
 from linksim.phy.fast.lanewise import exp, log
 from linksim.phy.fast.mapper import axis_levels
 from linksim.phy.fast.simd import (
@@ -117,5 +117,5 @@ def demap(y: np.ndarray, h: np.ndarray, n0: np.ndarray, num_bits_per_symbol: int
             out[start:stop],
         )
 
-    threads.over_rows(work, y.size, 1 << 14)
+    cores.over_rows(work, y.size, 1 << 14)
     return out.reshape(*y.shape[:-1], -1)

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from linksim.phy.fast import threads
+from linksim import cores
 from linksim.phy.fast.basegraph import base_graph
 from linksim.phy.fast.simd import LANES_U8, aligned, kernel, load, store, xor
 
@@ -143,5 +143,5 @@ def encode_mother(bits: np.ndarray, bg: int, z: int) -> np.ndarray:
             stride, twice, total, turned, words[begin:end].reshape(-1),
         )  # fmt: skip
 
-    threads.over_rows(work, len(bits), max(1, 200_000 // bits.shape[1]))
+    cores.over_rows(work, len(bits), max(1, 200_000 // bits.shape[1]))
     return words

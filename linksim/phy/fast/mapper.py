@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from linksim.phy.fast import threads
+from linksim import cores
 from linksim.phy.fast.simd import kernel
 
 
@@ -50,7 +50,7 @@ def map_bits(bits: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
     groups = np.require(bits, np.uint8, ["C", "W"]).reshape(-1, num_bits_per_symbol)
     axes = np.empty((len(groups), 2), np.float32)
     levels = axis_levels(half)
-    threads.over_rows(
+    cores.over_rows(
         lambda start, stop: _map(groups[start:stop], levels, half, axes[start:stop]),
         len(groups),
         1 << 16,
