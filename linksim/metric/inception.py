@@ -24,7 +24,9 @@ from linksim.metric.pair import check_images
 EXTRACTOR = "inception-2015-12-05"
 DIMENSIONS = 2048
 ENTRY, EXIT = "ExpandDims", "pool_3"
-_CHUNK = 16  # images of one call: activations at 299x299 take some 25 MB an image
+_CHUNK = (
+    8  # images of one call, which the cores share: activations at 299x299 take some 25 MB an image
+)
 
 
 def load_graph(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from linksim import quiet
+from linksim import cores, quiet
 
-BATCH = 64
+BATCH = 64  # code words
+TOGETHER = 1 << 16  # symbols
 
 
 @cache
@@ -62,14 +63,15 @@ def _decoder(k: int, bg: int, num_iter: int, cn_update: str, extent: int) -> Any
 
 
 def _in_batches(function: Any, array: np.ndarray) -> np.ndarray:
-    """Apply to chunks of BATCH rows, the last padded with zeros."""
+    """Apply to chunks of BATCH rows, the last padded with zeros; the cores share them."""
     tf = _tf()
-    pieces = []
-    for start in range(0, len(array), BATCH):
+
+    def piece(start: int) -> np.ndarray:
         chunk = array[start : start + BATCH]
         padded = np.pad(chunk, ((0, BATCH - len(chunk)), (0, 0)))
-        pieces.append(function(tf.constant(padded, tf.float32)).numpy()[: len(chunk)])
-    return np.concatenate(pieces)
+        return function(tf.constant(padded, tf.float32)).numpy()[: len(chunk)]
+
+    return np.concatenate(cores.each(piece, range(0, len(array), BATCH)))
 
 
 def encode_mother(bits: np.ndarray, bg: int) -> np.ndarray:
@@ -107,8 +109,16 @@ def _demapper(num_bits_per_symbol: int) -> Any:
 def demap(y: np.ndarray, h: np.ndarray, n0: np.ndarray, num_bits_per_symbol: int) -> np.ndarray:
     """Demapper("app") after division by h. Shapes as in modem.demap."""
     tf = _tf()
+    if not y.size:
+        return np.zeros((len(y), y.shape[1] * num_bits_per_symbol), np.float32)
     gain = np.maximum(np.abs(h) ** 2, 1e-20)
     equalised = (np.conj(h) * y / gain).astype(np.complex64)
-    noise = np.maximum(n0 / gain, 1e-9).astype(np.float32)
-    llr = _demapper(num_bits_per_symbol)(tf.constant(equalised), tf.constant(noise))
-    return llr.numpy().astype(np.float32)
+    noise = np.broadcast_to(np.maximum(n0 / gain, 1e-9).astype(np.float32), equalised.shape)
+    demapper, rows = _demapper(num_bits_per_symbol), max(1, TOGETHER // equalised.shape[1])
+
+    def piece(start: int) -> np.ndarray:
+        part = slice(start, start + rows)
+        return demapper(tf.constant(equalised[part]), tf.constant(noise[part])).numpy()
+
+    starts = range(0, len(equalised), rows)
+    return np.concatenate(cores.each(piece, starts)).astype(np.float32)
