@@ -17,6 +17,8 @@ GROUND = {
     "errors",
     "assets",
     "quiet",
+    "cores",
+    "graphs",
     "laws",
     "__init__",
 }

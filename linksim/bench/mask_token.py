@@ -107,15 +107,18 @@ def measure(
     kept = np.where(lost.reshape(len(index), *grid, 1), -1, index)
     reads = [Read(part.astype(np.int16), ~g) for part, g in zip(kept, gone, strict=True)]
 
-    def concealed(how: Conceal) -> np.ndarray:
+    def concealed(how: Conceal, given: list[Read] = reads) -> np.ndarray:
         height, width = test.shape[1:3]
-        return codec.conceal(reads, [layout] * len(reads), height, width, seeds, how)
+        return codec.conceal(given, [layout] * len(given), height, width, seeds, how)
+
+    whole = [Read(i.astype(np.int16), np.ones_like(g)) for i, g in zip(index, gone, strict=True)]
 
     shown = {
         "mean token": concealed("mean-token"),
         "learned mask token": np.clip(np.rint(np.concatenate(learned)), 0, 255).astype(np.uint8),
         "transformer": concealed("one-shot"),
         "learned vector, decoder trained with holes": concealed("none"),
+        "nothing lost": concealed("none", whole),
     }
     found: dict[str, Any] = {
         "loss": loss_rate,
