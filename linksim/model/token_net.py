@@ -92,6 +92,11 @@ class TokenConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.codes < 2 or self.codes & (self.codes - 1):
             raise ValueError(f"codes must be a power of two, got {self.codes}")
+        if self.mend < 0 or (self.mend and self.transforms.latent % MEND_HEADS):
+            raise ValueError(
+                f"mend must be >= 0 blocks, and the transforms' latent a multiple of {MEND_HEADS} where there are some, "
+                f"got {self.mend} and {self.transforms.latent}"
+            )
         if self.dim > self.transforms.latent:
             raise ValueError(
                 f"dim must be at most the transforms' latent = {self.transforms.latent}, got {self.dim}"

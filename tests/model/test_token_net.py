@@ -80,6 +80,26 @@ def test_what_is_lost_says_nothing_but_that_it_is_lost(net):
     assert not np.allclose(shown, net.synthesise(net.codes_of(index, there), all_there), atol=0.1)
 
 
+def test_attention_before_the_decoder_starts_as_little_and_then_sees_where_tokens_are_lost():
+    wide = {**TRANSFORMS, "latent": 20, "slices": [20]}
+    made = TokenNet(TokenConfig(**{**SMALL, "transforms": wide, "prior": None, "mend": 2}))
+    rng = np.random.default_rng(0)
+    grid = (1, 9, 11)  # more than a window, and no whole number of them
+    latents = rng.normal(0, 1, (*grid, 20)).astype(np.float32)
+    there = np.ones((*grid, 3), np.float32)
+    assert np.sqrt(np.mean((made.mend(latents, there) - latents) ** 2)) < 0.2
+    for weight in made.mend.weights:
+        weight.assign(weight.numpy() + rng.normal(0, 0.2, weight.shape))
+    hole = there.copy()
+    hole[0, 2, 2] = 0
+    shown = [np.asarray(made.mend(latents, where)) for where in (there, hole)]
+    assert (np.abs(shown[0] - shown[1]).max(-1)[0, :4, :4] > 1e-4).all(), "all of its window"
+    y_hat = rng.normal(0, 1, (*grid, 5)).astype(np.float32)
+    pictures = [np.asarray(made.synthesise(y_hat, where)) for where in (there, hole)]
+    assert pictures[0].shape == (1, 16 * 9, 16 * 11, 3)
+    assert not np.allclose(*pictures, atol=0.1)
+
+
 def test_levels_fill_stages_in_order():
     order = np.array([[3, 0], [2, 1]])
     counts = [there_at(4, level, order).sum(-1).tolist() for level in (0, 0.5, 1, 2.25, 4)]
@@ -212,6 +232,8 @@ def test_heads_begin_by_looking_at_neighbours():
         ({"codes": 100}, "power of two"),
         ({"dim": 13}, "at most the transforms' latent"),
         ({"stages": 0}, "at least 1"),
+        ({"mend": 1}, "multiple of 5"),
+        ({"mend": -1}, "0 blocks"),
         ({"prior": {**PRIOR, "heads": 5}}, "multiple of heads"),
     ],
 )
