@@ -94,7 +94,7 @@ class TokenConfig:
             raise ValueError(f"codes must be a power of two, got {self.codes}")
         if self.mend < 0 or (self.mend and self.transforms.latent % MEND_HEADS):
             raise ValueError(
-                f"mend must be >= 0 blocks, and the transforms' latent a multiple of {MEND_HEADS} where there are some, "
+                f"mend must be >= 0 blocks, the transforms' latent a multiple of {MEND_HEADS} where there are some, "
                 f"got {self.mend} and {self.transforms.latent}"
             )
         if self.dim > self.transforms.latent:
