@@ -25,7 +25,7 @@ from linksim.seeds import FrameSeeds, Seed
 
 PACKETS = 10
 BATCH = 16
-RATE = 0.02  # of Adam, falling to 0
+RATE = 0.1  # of Adam, falling to 0
 AIMS = {"MSE": 0.0, "LPIPS": 12.0}  # nats of ln MSE that one of LPIPS-squeeze counts
 
 
