@@ -282,9 +282,9 @@ def test_refinement_sees_every_noise_and_its_negative(weights, monkeypatch):
     sender = machine(str(weights))
     seen = []
 
-    def slope(verb, x, s, snr_db, k, noise):
+    def slope(verb, rows, noise, pixels):
         seen.append(noise)
-        return np.ones_like(s)
+        return np.ones_like(rows[1])
 
     monkeypatch.setattr(sender, "_run", slope)
     s, k = np.zeros((2, 3, 4, 64), np.float32), np.full((2, 3, 4), 8.0, np.float32)
