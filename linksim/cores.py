@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
+from linksim.errors import RunStateError
+
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
@@ -21,11 +23,16 @@ _here = threading.local()  # .shared: this thread works on a part already
 
 
 def available() -> int:
-    """Threads to use: LINKSIM_THREADS, else the cores that this process may run on."""
+    """Threads to use: LINKSIM_THREADS, else the cores that this process may run on.
+
+    Raises: RunStateError: LINKSIM_THREADS is no such number.
+    """
     named = os.environ.get("LINKSIM_THREADS", "")
     if named:
         if not named.isdigit() or int(named) < 1:
-            raise ValueError(f"LINKSIM_THREADS must be a whole number of at least 1, got {named!r}")
+            raise RunStateError(
+                f"LINKSIM_THREADS must be a whole number of at least 1, got {named!r}"
+            )
         return int(named)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from linksim import cores
+from linksim.errors import RunStateError
 
 
 def test_every_row_is_worked_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +29,7 @@ def test_every_row_is_worked_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (seen == 1).all()
         assert len(workers) <= 3
     monkeypatch.setenv("LINKSIM_THREADS", "none")
-    with pytest.raises(ValueError, match="LINKSIM_THREADS must be a whole number"):
+    with pytest.raises(RunStateError, match="LINKSIM_THREADS must be a whole number"):
         cores.over_rows(work, 10, 1)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from linksim import cores
 from linksim.errors import ScenarioError
 from linksim.results import RunFolder
 from linksim.runner.ahead import preflight
@@ -68,9 +69,10 @@ def run(
       part:     compute only these cells; `linksim merge` joins the folders of all parts.
     Raises:
       ScenarioError: if no point can be run; RunStateError: if the folder holds something else, the disk is full, or
-      there is less to deal than parts; ClusterError: if the workers cannot be had.
+      there is less to deal than parts, or LINKSIM_THREADS is no number; ClusterError: if the workers cannot be had.
     """
     started = time.perf_counter()
+    cores.available()  # raises for an environment that no cell could run in
     if cluster is not None:
         probe(cluster)
     source = open_source(scenario)
