@@ -1,8 +1,8 @@
 """``python -m linksim.bench.token_bits SCENARIO``: what the tokens of a scenario's pictures cost.
 
 For every context mode and number of stages, over the scenario's images: bits a token at fixed length, under an adaptive
-order-0 coder and under the transformer; the length of real bodies against the estimate; the perplexity of each
-codebook. JSON on stdout.
+order-0 coder and under the transformer; the length of real bodies against the estimate, as it is and in whole bytes a
+packet; the perplexity of each codebook. JSON on stdout.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def measure(
     interleave: Interleave = "random",
 ) -> list[dict[str, Any]]:
     """A row for every number of stages and of descriptions. Args: images: each [H, W, 3] uint8, of one size."""
-    from linksim.codec.tokens import TokenCodec
+    from linksim.codec.tokens import TokenCodec, whole_bytes
 
     ours = TokenCodec(weights)
     others = {prior: TokenCodec(weights, prior) for prior in ("none", "order-0")}  # type: ignore[arg-type]
@@ -52,10 +52,12 @@ def measure(
                 ours.stages,
             )
             layouts = [layout] * len(tokens)
+            bodies = ours.estimate(tokens, layouts)
             bits = {
                 prior: float(np.sum(codec.estimate(tokens, layouts)))
-                for prior, codec in (*others.items(), ("transformer", ours))
-            }
+                for prior, codec in others.items()
+            } | {"transformer": float(np.sum(bodies))}
+            whole = float(sum(whole_bytes(body).sum() for body in bodies))
             bytes_ = sum(len(data) for row in ours.pack(tokens, layouts) for data in row.bodies)
             count = total * len(tokens)
             headers = 8 * OVERHEAD * packets * len(tokens)
@@ -71,6 +73,7 @@ def measure(
                     "saving_against_order_0": round(1 - bits["transformer"] / bits["order-0"], 4),
                     "real_against_order_0": round(1 - 8 * bytes_ / bits["order-0"], 4),
                     "real_over_estimate": round(8 * bytes_ / bits["transformer"], 4),
+                    "real_over_whole_bytes": round(bytes_ / whole, 4),
                     "packets_over_estimate": round(
                         (8 * bytes_ + headers) / (bits["transformer"] + headers), 4
                     ),
