@@ -19,6 +19,11 @@ from linksim import cores, quiet
 PART = 16 * 128 * 128  # pixels of a part
 
 
+def rows_of_part(pixels: int) -> int:
+    """How many pictures of so many pixels each make a part."""
+    return max(1, PART // pixels)
+
+
 class Graphs:
     """Compiled functions, by name and shapes."""
 
@@ -72,7 +77,7 @@ class Graphs:
                  size: rows of a part; if not given, of pictures in the first array, as many as ``PART`` holds.
         Returns: arrays [B, ...].
         """
-        count = size or max(1, PART // (rows[0].shape[1] * rows[0].shape[2]))
+        count = size or rows_of_part(rows[0].shape[1] * rows[0].shape[2])
         parts = [[a[i : i + count] for a in rows] for i in range(0, len(rows[0]), count)]
         found = cores.each(lambda part: self.run(name, function, *part, *whole), parts)
         return [np.concatenate(pieces) for pieces in zip(*found, strict=True)]

@@ -25,7 +25,6 @@ from linksim.seeds import FrameSeeds, Seed
 
 PACKETS = 10
 BATCH = 16
-RATE = 0.1  # of Adam, falling to 0
 AIMS = {"MSE": 0.0, "LPIPS": 12.0}  # nats of ln MSE that one of LPIPS-squeeze counts
 
 
@@ -56,8 +55,12 @@ def learn(
     steps: int,
     loss_rate: float,
     aim: str,
+    rate: float,
 ) -> np.ndarray:
-    """The vector that one of ``AIMS`` asks for, from the mean code on. [d] float32."""
+    """The vector that one of ``AIMS`` asks for, from the mean code on. Args: rate: of Adam, falling to 0.
+
+    Returns: [d] float32.
+    """
     import keras
     import tensorflow as tf
 
@@ -65,7 +68,7 @@ def learn(
     lpips = registry.create("metrics", "lpips-squeeze").tensors
     start = engine.mean[: int(np.ceil(layout.tokens / layout.positions))].sum(0)
     vector = tf.Variable(start)
-    optimiser = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps))
+    optimiser = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
     optimiser.build([vector])
 
     @tf.function
@@ -98,6 +101,7 @@ def measure(
     loss_rate: float,
     steps: int,
     draws: int,
+    rate: float = 0.1,
 ) -> list[dict[str, Any]]:
     """PSNR and LPIPS-alex of every filling, over each test set.
 
@@ -113,8 +117,10 @@ def measure(
         return index
 
     known = cut(training)
-    vectors = {aim: learn(engine, training, known, layout, steps, loss_rate, aim) for aim in AIMS}
-    head = {"loss": loss_rate, "stages": depth, "draws": draws, "steps": steps}
+    vectors = {
+        aim: learn(engine, training, known, layout, steps, loss_rate, aim, rate) for aim in AIMS
+    }
+    head = {"loss": loss_rate, "stages": depth, "draws": draws, "steps": steps, "rate": rate}
     return [
         {**head, "pictures": len(test)}
         | _compared(codec, test, cut(test), layout, vectors, loss_rate, draws)
@@ -177,6 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stages", type=int, default=8)
     parser.add_argument("--loss", type=float, default=0.2)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--rate", type=float, default=0.1, help="of Adam, falling to 0")
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--decoder", default="tokens-perceptual")
     asked = parser.parse_args(arguments)
@@ -198,6 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
             asked.loss,
             asked.steps,
             asked.draws,
+            asked.rate,
         )
     )
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from linksim.errors import RunStateError
-from linksim.graphs import PART, Graphs
+from linksim.graphs import Graphs, rows_of_part
 from linksim.seeds import Seed
 
 RATE, BETAS = 0.07, (0.9, 0.99)  # of Adam, in quantisation steps; chosen on validation faces
@@ -70,7 +70,7 @@ class Refiner:
         seed = Seed.root(0).child("ntc", "refine")
         fixed = [np.asarray(a, np.float32) for a in (images, phi, lagrangian)]
         moved = [np.asarray(y * gain, np.float32), np.asarray(z, np.float32)]
-        together = max(1, PART // (images.shape[1] * images.shape[2]))
+        together = rows_of_part(images.shape[1] * images.shape[2])
         first, second = ([np.zeros_like(m) for m in moved] for _ in range(2))
         for step in range(steps):
             share = step / max(steps - 1, 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from linksim import quiet, registry
 from linksim.errors import ComponentError
-from linksim.graphs import PART, Graphs
+from linksim.graphs import Graphs, rows_of_part
 from linksim.joint.slope import mse_slope, slope, update_noise, updated
 from linksim.seeds import Seed
 
@@ -18,7 +18,7 @@ NETWORKS = ("ntscc", "ntscc-update", "ntscc-perceptual", "deepjscc")  # whose we
 REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
 REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
 UPDATES = 2  # of symbols by f_u, unless a scenario says how many
-STRIDE = 16  # pixels of an embedding's side
+STRIDE = 16  # pixels of an embedding's side, as in linksim.model.ntc, which would load Keras here
 SLOPES = 1 << 21  # pixels with slopes at once: some 2 GB
 
 
@@ -75,8 +75,8 @@ class Machine:
         self, verb: str, rows: Sequence[np.ndarray], *whole: np.ndarray, pixels: int
     ) -> np.ndarray:
         """A verb on frames [B, ...], pictures of so many pixels; ``whole``: what all frames see."""
-        size = max(1, PART // pixels)
-        return self._graphs.shared(verb, self._functions[verb], rows, *whole, size=size)[0]
+        function, size = self._functions[verb], rows_of_part(pixels)
+        return self._graphs.shared(verb, function, rows, *whole, size=size)[0]
 
     def encode(self, x: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
         """See NtsccNet.encode."""

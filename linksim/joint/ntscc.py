@@ -23,7 +23,7 @@ import numpy as np
 
 from linksim.errors import BudgetError
 from linksim.joint import level_code
-from linksim.joint.machine import Machine, lpips_squeeze, machine
+from linksim.joint.machine import STRIDE, Machine, lpips_squeeze, machine
 from linksim.joint.profile import MIN_K, allocate, levels_of
 from linksim.types import (
     Decoded,
@@ -38,7 +38,6 @@ from linksim.types import (
     TxKnowledge,
 )
 
-STRIDE = 16  # pixels of an embedding's side, as in linksim.model.ntc, which would load Keras here
 MAX_PIXELS = 1 << 24  # of a picture that may be declared
 SNR_CLIP_DB = (-20.0, 40.0)
 ETA = np.geomspace(0.02, 64.0, 47)  # grid of operating points, complex symbols per bit
