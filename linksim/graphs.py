@@ -25,19 +25,37 @@ def rows_of_part(pixels: int) -> int:
 
 
 class Graphs:
-    """Compiled functions, by name and shapes."""
+    """A network and its compiled functions, by name and shapes.
 
-    def __init__(self) -> None:
+    Args: make: makes the network, once, whichever thread needs it first.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._net: Any = None
         self._known: dict[Any, Callable[..., Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def run(self, name: str, function: Callable[..., Any], *arrays: Any) -> list[np.ndarray]:
+    @property
+    def net(self) -> Any:
+        """The network."""
+        if self._net is None:
+            with self._lock:
+                if self._net is None:
+                    self._net = self._make()
+        return self._net
+
+    def run(
+        self, name: str, *arrays: Any, function: Callable[..., Any] | None = None
+    ) -> list[np.ndarray]:
         """What a function of tensors returns, one or several, as arrays.
 
-        Args: name: of the function, the same for the same one; arrays: [B, ...] or scalars, taken as float32.
+        Args: name: of a method of the network, or of ``function``, the same for the same one; arrays: [B, ...] or
+              scalars, taken as float32.
         """
         import keras
 
+        function = function or getattr(self.net, name)
         given = [np.asarray(a, np.float32) for a in arrays]
         if keras.backend.backend() == "tensorflow":
             function = self._graph(name, function, given)
@@ -66,9 +84,9 @@ class Graphs:
     def shared(
         self,
         name: str,
-        function: Callable[..., Any],
         rows: Sequence[np.ndarray],
         *whole: Any,
+        function: Callable[..., Any] | None = None,
         size: int | None = None,
     ) -> list[np.ndarray]:
         """As ``run``, a batch's rows in parts that the cores share.
@@ -79,5 +97,5 @@ class Graphs:
         """
         count = size or rows_of_part(rows[0].shape[1] * rows[0].shape[2])
         parts = [[a[i : i + count] for a in rows] for i in range(0, len(rows[0]), count)]
-        found = cores.each(lambda part: self.run(name, function, *part, *whole), parts)
+        found = cores.each(lambda part: self.run(name, *part, *whole, function=function), parts)
         return [np.concatenate(pieces) for pieces in zip(*found, strict=True)]

@@ -91,15 +91,18 @@ class Engine:
         self.cfg = DscConfig(**bundle.card["architecture"])
         self._own = Codebooks(bundle, self.cfg, "q_side") if self.cfg.own else None
         self._shared = Codebooks(bundle, self.cfg, "q")
-        self._graphs = Graphs()
+        self._graphs = Graphs(self._network)
 
     def codebooks(self, mode: Mode) -> Codebooks:
         """Those of a mode."""
         return self._shared if mode == "separate" or self._own is None else self._own
 
-    @cached_property
+    @property
     def net(self) -> Any:
         """The Keras network with the bundle's weights."""
+        return self._graphs.net
+
+    def _network(self) -> Any:
         from linksim.model.dsc import DscNet
         from linksim.model.store import assign
 
@@ -109,7 +112,7 @@ class Engine:
 
     def _run(self, verb: str, *inputs: np.ndarray) -> list[np.ndarray]:
         """A verb of the network on one picture."""
-        return self._graphs.run(verb, getattr(self.net, verb), *inputs)
+        return self._graphs.run(verb, *inputs)
 
     def padding(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """What to add to a picture so that its sides are multiples of 16."""
@@ -356,7 +359,6 @@ class Dsc:
             picture = self._picture(found, bands, height, width, mine)
             return picture, Status.OK if whole else Status.CONCEALED
 
-        self._engine.net  # noqa: B018  made before threads ask for it
         every = cores.each(shown, range(len(read)))
         return Decoded(tuple(picture for picture, _ in every), tuple(fate for _, fate in every))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,11 @@ from linksim.codec.ranges import Corrupt, Reader, Writer
 from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
 from linksim.errors import ComponentError
 from linksim.graphs import Graphs
-from linksim.model.store import Bundle, load_bundle
+from linksim.model.store import Bundle, belongs, load_bundle
 
 LEVELS = 128  # quality = level / LEVELS; a power of two, so that quality_basis is exact
 STRIDE_Z = 64
+DRAWS = ("g_s", "ungain")  # what a decoder of one's own may have of its own
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,15 @@ class Engine:
             bundle.arrays, self.config.bounds(), LEVELS, self.tables, SCALE_MIN, RAW_MAX
         )
         self._priors: dict[int, tuple[Table, ...]] = {}
-        self._graphs = Graphs()
+        self._graphs = Graphs(self._network)
+        self.refiner = Refiner(self._graphs)
 
-    @cached_property
+    @property
     def net(self) -> Any:
         """The Keras network with the bundle's weights."""
+        return self._graphs.net
+
+    def _network(self) -> Any:
         from linksim.model.ntc import NtcNet
         from linksim.model.store import assign
 
@@ -109,12 +114,7 @@ class Engine:
     def _run(self, verb: str, x: np.ndarray, levels: Sequence[int]) -> list[np.ndarray]:
         """A verb of the network on a batch. x [B,...]; one level per entry."""
         phi = np.stack([self.phi(level) for level in levels])
-        return self._graphs.shared(verb, getattr(self.net, verb), (x, phi))
-
-    @cached_property
-    def refiner(self) -> Refiner:
-        """The search for better latents."""
-        return Refiner(self.net)
+        return self._graphs.shared(verb, (x, phi))
 
     def analyse(self, images: np.ndarray, levels: Sequence[int], refine: int = 0) -> list[Symbols]:
         """Images to integers.
@@ -232,7 +232,26 @@ class Engine:
         return Symbols(level, z, s, index, mu, 0.0)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def engine(weights: str) -> Engine:
     """The engine of shipped or exported weights, made once."""
     return Engine(load_bundle(weights))
+
+
+@lru_cache(maxsize=8)
+def painter(weights: str, decoder: str, blend: float) -> Engine:
+    """An engine that draws pictures from the integers of other weights.
+
+    Args:   weights: those whose packets are read; decoder: those that draw; blend: how much of ``decoder`` there is in
+            what draws, the rest being ``weights``, weight by weight.
+    Raises: ComponentError: ``decoder`` was trained for other latents.
+    """
+    mine, other = load_bundle(weights), load_bundle(decoder)
+    shapes = ({k: a.shape for k, a in bundle.arrays.items()} for bundle in (mine, other))
+    read = [k for k in mine.arrays if not any(belongs(k, part) for part in DRAWS)]
+    if next(shapes) != next(shapes) or any((mine.arrays[k] != other.arrays[k]).any() for k in read):
+        raise ComponentError(
+            f"the decoder {decoder!r} was trained for other latents than those of {weights!r}"
+        )
+    arrays = {k: (1 - blend) * a + blend * other.arrays[k] for k, a in mine.arrays.items()}
+    return Engine(Bundle(other.card, arrays if blend < 1 else other.arrays))

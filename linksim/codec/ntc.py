@@ -59,12 +59,21 @@ class Ntc:
       weights: name of shipped weights, or path of an exported .npz (its card beside it).
       refine:  steps of gradient descent by which the encoder looks for latents that cost less and show more
                (``linksim.codec.ntc_refine``); 0: as the network has them. The decoder need not know.
+      decoder: weights that draw the picture instead ("" for the same): a perceptual decoder of the same packets. What
+               the encoder optimises stays the picture that ``weights`` draw.
+      blend:   how much of ``decoder`` there is in what draws, the rest being ``weights``: between 0 and 1 the networks
+               are interpolated, weight by weight, which trades distortion for perception (Wang et al., ESRGAN, ECCV
+               workshops 2018).
     """
 
     weights: str = "ntc"
     refine: int = 0
+    decoder: str = ""
+    blend: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.blend <= 1:
+            raise ValueError(f"blend must be 0..1, got {self.blend}")
         if not 0 <= self.refine <= MOST_REFINED:
             raise ValueError(f"refine must be 0..{MOST_REFINED} steps, got {self.refine}")
 
@@ -73,6 +82,14 @@ class Ntc:
         from linksim.codec.engine import engine
 
         return engine(self.weights)
+
+    @property
+    def _painter(self) -> Engine:
+        from linksim.codec.engine import painter
+
+        if not self.decoder or self.blend == 0:
+            return self._engine
+        return painter(self.weights, self.decoder, self.blend)
 
     def min_bits(self, height: int, width: int) -> int:
         """See Codec.min_bits: the header and one byte."""
@@ -97,12 +114,12 @@ class Ntc:
 
     def decode(self, delivered: Delivered) -> Decoded:
         """See Codec.decode. Every picture is decoded alone: the batch changes nothing."""
-        machine = self._engine
+        machine, draws = self._engine, self._painter
         arrived = zip(delivered.packets, delivered.ok, strict=True)
         given = [packets[0] if packets and all(ok) else None for packets, ok in arrived]
-        if any(given):
-            machine.net  # noqa: B018  made before threads ask for it
-        pictures = cores.each(lambda data: None if data is None else unpack(machine, data), given)
+        pictures = cores.each(
+            lambda data: None if data is None else unpack(machine, data, draws), given
+        )
         status = [
             (Status.FAILED if picture is None else Status.OK) if packets else Status.OUTAGE
             for picture, packets in zip(pictures, delivered.packets, strict=True)
@@ -113,7 +130,7 @@ class Ntc:
         """See Codec.distortion. Interpolated between every sixteenth level (log MSE against log bits), not refined."""
         rows = []
         for image in images:
-            bits, mse = _curve(self.weights, image.shape, image.tobytes())
+            bits, mse = _curve(self, image.shape, image.tobytes())
             budget = np.maximum(np.asarray(budget_bits, np.float64), 1.0)
             row = np.exp(np.interp(np.log(budget), np.log(bits), np.log(mse)))
             rows.append(np.where(budget < bits[0], np.inf, row))
@@ -136,8 +153,11 @@ def pack(engine: Engine, symbols: Symbols, height: int, width: int) -> Packet:
     return Packet(check + header + engine.write(symbols), header_bytes=1 + len(header))
 
 
-def unpack(engine: Engine, data: bytes) -> np.ndarray | None:
-    """The picture in a packet, or None where there is none. Never raises on any bytes."""
+def unpack(engine: Engine, data: bytes, painter: Engine | None = None) -> np.ndarray | None:
+    """The picture in a packet, or None where there is none. Never raises on any bytes.
+
+    Args: painter: what draws it, if not the engine that reads the packet.
+    """
     from linksim.codec.engine import LEVELS
     from linksim.codec.ranges import Corrupt
 
@@ -154,7 +174,7 @@ def unpack(engine: Engine, data: bytes) -> np.ndarray | None:
         return None
     if _check(engine, data[1:place], symbols) != data[0]:
         return None
-    return engine.synthesise(symbols, height, width)
+    return (painter or engine).synthesise(symbols, height, width)
 
 
 def estimate(symbols: Symbols, height: int, width: int) -> float:
@@ -220,17 +240,17 @@ def _guess(known: dict[int, float], first: int, low: int, high: int, budget: flo
 
 
 @lru_cache(maxsize=4096)
-def _curve(weights: str, shape: tuple[int, ...], data: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _curve(codec: Ntc, shape: tuple[int, ...], data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Bits and MSE of an image at every CURVE_STEP-th level, both made monotonic, bits increasing."""
-    from linksim.codec.engine import LEVELS, engine
+    from linksim.codec.engine import LEVELS
 
-    machine = engine(weights)
+    machine, draws = codec._engine, codec._painter
     image = np.frombuffer(data, np.uint8).reshape(shape)
     levels = list(range(0, LEVELS + 1, CURVE_STEP))
     height, width = shape[:2]
     bits, mse = [], []
     for symbols in machine.analyse(np.broadcast_to(image, (len(levels), *shape)), levels):
-        decoded = machine.synthesise(symbols, height, width).astype(np.float64)
+        decoded = draws.synthesise(symbols, height, width).astype(np.float64)
         bits.append(8 * np.ceil(estimate(symbols, height, width) / 8 + 1.0))
         mse.append(max(float(np.mean((decoded - image) ** 2)), 1e-3))
     rising = np.maximum.accumulate(np.array(bits) + np.arange(len(bits)) * 1e-3)

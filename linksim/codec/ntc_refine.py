@@ -13,8 +13,6 @@ al. (2019).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from linksim.errors import RunStateError
@@ -30,12 +28,11 @@ EDGE = 1e-4  # what keeps atanh finite next to an integer
 class Refiner:
     """The search on one network.
 
-    Args: net: an NtcNet with its weights.
+    Args: graphs: of an NtcNet with its weights.
     """
 
-    def __init__(self, net: Any) -> None:
-        self.net = net
-        self._graphs = Graphs()
+    def __init__(self, graphs: Graphs) -> None:
+        self._graphs = graphs
 
     def refine(
         self,
@@ -66,7 +63,7 @@ class Refiner:
             raise RunStateError(
                 f"refine needs KERAS_BACKEND=tensorflow, this process has {backend}"
             )
-        gain = np.exp(phi @ np.asarray(self.net.gain.table, np.float64))[:, None, None]
+        gain = np.exp(phi @ np.asarray(self._graphs.net.gain.table, np.float64))[:, None, None]
         seed = Seed.root(0).child("ntc", "refine")
         fixed = [np.asarray(a, np.float32) for a in (images, phi, lagrangian)]
         moved = [np.asarray(y * gain, np.float32), np.asarray(z, np.float32)]
@@ -80,7 +77,7 @@ class Refiner:
             noise = [sign * rng.logistic(size=(1, *m.shape[1:])).astype(np.float32) for m in moved]
             given = (*moved, *fixed)
             slopes = self._graphs.shared(
-                "slopes", self._gradient, given, *noise, temperature, size=together
+                "slopes", given, *noise, temperature, function=self._gradient, size=together
             )
             for j, slope in enumerate(slopes):
                 first[j] += (1 - BETAS[0]) * (slope - first[j])
@@ -97,7 +94,7 @@ class Refiner:
 
         with tf.GradientTape() as tape:
             tape.watch([u, z])
-            bits, x_hat = self.net.drawn(
+            bits, x_hat = self._graphs.net.drawn(
                 u, z, phi, lambda v, noise: softly(v, noise, temperature), noise_u, noise_z
             )
             _, height, width, _ = x.shape

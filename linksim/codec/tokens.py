@@ -65,7 +65,7 @@ class Engine:
         except KeyError as error:
             raise ComponentError(f"the weights lack {error}") from error
         self.usage = [np.maximum(u, 0.0) + 1e-3 * u.mean() + 1e-9 for u in usage]
-        self._graphs = Graphs()
+        self._graphs = Graphs(self._network)
 
     @cached_property
     def mean(self) -> np.ndarray:
@@ -81,9 +81,12 @@ class Engine:
             return None
         return FixedTokens(self.bundle.arrays, self.cfg.prior, self.books)
 
-    @cached_property
+    @property
     def net(self) -> Any:
         """The Keras network with the bundle's weights."""
+        return self._graphs.net
+
+    def _network(self) -> Any:
         from linksim.model.store import assign
         from linksim.model.token_net import TokenNet
 
@@ -93,7 +96,7 @@ class Engine:
 
     def _run(self, verb: str, *inputs: np.ndarray) -> np.ndarray:
         """A verb of the network on one picture."""
-        return self._graphs.run(verb, getattr(self.net, verb), *inputs)[0]
+        return self._graphs.run(verb, *inputs)[0]
 
     def encode(self, image: np.ndarray) -> np.ndarray:
         """[H,W,3] uint8, any size -> [h,w,S] int16."""
@@ -179,9 +182,7 @@ class TokenCodec:
         Args:    images [B, H, W, 3] uint8.
         Returns: [B, rows, columns, S] int16, see ``padded``.
         """
-        machine = self._engine
-        machine.net  # noqa: B018  made before threads ask for it
-        found = cores.each(machine.encode, list(images))
+        found = cores.each(self._engine.encode, list(images))
         grid = padded(*images.shape[1:3])
         return np.stack(found) if found else np.zeros((0, *grid, self.stages), np.int16)
 
@@ -301,7 +302,6 @@ class TokenCodec:
             raise ValueError(f"blend must be in 0..1, got {blend}")
         found = np.zeros((len(reads), height, width, 3), np.uint8)
         painter = self.painter
-        painter.net  # noqa: B018  made before threads ask for it
         many = max(1, POSITIONS_AT_ONCE // max((layout.positions for layout in layouts), default=1))
         for a in range(0, len(reads), many):
             part = slice(a, a + many)

@@ -50,9 +50,9 @@ class Machine:
             if {k: v.shape for k, v in rest.items()} != {k: v.shape for k, v in arrays.items()}:
                 raise ComponentError(f"weights {weights!r} and {other!r} are of different networks")
             arrays = {k: (1 - share) * rest[k] + share * v for k, v in arrays.items()}
-        self.net = NtsccNet(NtsccConfig(**architecture))
-        assign(self.net, arrays, what=f"weights {weights}")
-        self._graphs = Graphs()
+        self.net = net = NtsccNet(NtsccConfig(**architecture))
+        assign(net, arrays, what=f"weights {weights}")
+        self._graphs = Graphs(lambda: net)
         self._functions: dict[str, Callable[..., Any]] = {
             "encode": self.net.encode,
             "decode": self.net.decode,
@@ -76,7 +76,7 @@ class Machine:
     ) -> np.ndarray:
         """A verb on frames [B, ...], pictures of so many pixels; ``whole``: what all frames see."""
         function, size = self._functions[verb], rows_of_part(pixels)
-        return self._graphs.shared(verb, function, rows, *whole, size=size)[0]
+        return self._graphs.shared(verb, rows, *whole, function=function, size=size)[0]
 
     def encode(self, x: np.ndarray, snr_db: np.ndarray, k: np.ndarray) -> np.ndarray:
         """See NtsccNet.encode."""

@@ -15,14 +15,14 @@ STRIDE_Z = 64
 
 
 @lru_cache(maxsize=4)
-def _network(weights: str) -> tuple[Any, Graphs]:
+def _network(weights: str) -> Graphs:
     from linksim.model.ntc import NtcConfig, NtcNet
     from linksim.model.store import assign
 
     bundle = load_bundle(weights)
     net = NtcNet(NtcConfig(**bundle.card["architecture"]))
     assign(net, bundle.arrays, what=f"weights of {weights}")
-    return net, Graphs()
+    return Graphs(lambda: net)
 
 
 def embedding_bits(images: np.ndarray, weights: str = "ntc") -> np.ndarray:
@@ -35,7 +35,8 @@ def embedding_bits(images: np.ndarray, weights: str = "ntc") -> np.ndarray:
 
     from linksim.model.entropy import gaussian_bits
 
-    net, graphs = _network(weights)
+    graphs = _network(weights)
+    net = graphs.net
 
     def bits_of(x: Any, quality: Any) -> Any:
         phi = net.basis(quality)
@@ -47,6 +48,6 @@ def embedding_bits(images: np.ndarray, weights: str = "ntc") -> np.ndarray:
     height, width = images.shape[1:3]
     pad = ((0, 0), (0, -height % STRIDE_Z), (0, -width % STRIDE_Z), (0, 0))
     quality = np.full(len(images), QUALITY)
-    (found,) = graphs.shared("bits", bits_of, (np.pad(images, pad, "edge"), quality))
+    (found,) = graphs.shared("bits", (np.pad(images, pad, "edge"), quality), function=bits_of)
     rows, columns = -(-height // 16), -(-width // 16)
     return found[:, :rows, :columns].astype(np.float64)

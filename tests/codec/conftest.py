@@ -43,6 +43,21 @@ def other_weights(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def brighter(weights, tmp_path_factory) -> str:
+    """A decoder of the same packets that shows other pictures: twice as contrasty."""
+    from linksim.model.store import load_bundle, write_bundle
+
+    bundle = load_bundle(weights)
+    arrays = {
+        k: v + np.log(2) if k == "g_s.linear/log_scale" else v for k, v in bundle.arrays.items()
+    }
+    card = {"network": "ntc-perceptual", "architecture": bundle.card["architecture"]}
+    path = tmp_path_factory.mktemp("weights") / "brighter.npz"
+    write_bundle(path, arrays, card)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def codec(weights):
     from linksim.codec.ntc import Ntc
 

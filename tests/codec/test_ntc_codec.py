@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures_small import pictures
 
-from linksim.codec.engine import LEVELS, engine
+from linksim.codec.engine import LEVELS, engine, painter
 from linksim.codec.ntc import Ntc, estimate, pack, read_varint, varint
 from linksim.codec.ntc_refine import AIM
 from linksim.errors import ComponentError, MissingAssetError
@@ -111,6 +111,36 @@ def test_what_is_padded_has_no_say_in_refinement(size):
 def test_refine_is_a_number_of_steps(steps):
     with pytest.raises(ValueError, match=r"refine must be 0\.\.1000 steps, got"):
         Ntc(refine=steps)
+
+
+def test_other_weights_draw_the_same_packets(weights, brighter, other_weights):
+    """Blending is linear in the weights: its ends are the two decoders, the packets are the encoder's."""
+    images, budget = pictures(2, 64, 80), np.full(2, 9000)
+    packets = Ntc(weights).encode(images, budget)
+
+    def shown(**how):
+        codec = Ntc(weights, **how)
+        assert codec.encode(images, budget).of == packets.of
+        return np.stack(codec.decode(delivered(packets)).images).astype(int)
+
+    mine, theirs = shown(), shown(decoder=brighter)
+    assert theirs.std() > 1.1 * mine.std()
+    assert np.array_equal(shown(decoder=brighter, blend=0.0), mine)
+    between = painter(weights, brighter, 0.25).bundle.arrays["g_s.linear/log_scale"]
+    first = engine(weights).bundle.arrays["g_s.linear/log_scale"]
+    assert np.allclose(between, first + 0.25 * np.log(2), atol=1e-3)
+    half = shown(decoder=brighter, blend=0.5)
+    assert mine.std() < half.std() < theirs.std()
+    # the curve that shares of a budget follow is that of the pictures that are shown
+    whole = np.array([9000.0])
+    assert (
+        Ntc(weights, decoder=brighter).distortion(images, whole)
+        != Ntc(weights).distortion(images, whole)
+    ).all()
+    with pytest.raises(ComponentError, match="trained for other latents"):
+        Ntc(weights, decoder=other_weights).decode(delivered(packets))
+    with pytest.raises(ValueError, match=r"blend must be 0\.\.1, got 1\.5"):
+        Ntc(blend=1.5)
 
 
 def test_too_small_a_budget_is_an_outage(codec):
