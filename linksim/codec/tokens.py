@@ -27,6 +27,7 @@ from linksim.codec.token_layout import STRIDE, Layout, padded
 from linksim.errors import ComponentError
 from linksim.graphs import Graphs
 from linksim.model.store import Bundle, load_bundle
+from linksim.model.token_config import TokenConfig
 from linksim.seeds import FrameSeeds
 
 __all__ = ["CONCEALMENTS", "Conceal", "Layout", "Packed", "Read", "TokenCodec", "padded"]
@@ -46,9 +47,6 @@ class Engine:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        quiet.load("keras")
-        from linksim.model.token_net import TokenConfig
-
         if (network := bundle.card.get("network")) not in NETWORKS:
             raise ComponentError(
                 f"these weights are of the network {network!r}, the token codec needs 'tokens'"
@@ -87,6 +85,7 @@ class Engine:
         return self._graphs.net
 
     def _network(self) -> Any:
+        quiet.load("keras")
         from linksim.model.store import assign
         from linksim.model.token_net import TokenNet
 

@@ -25,8 +25,6 @@ Source: van den Oord et al. (2017), VQ-VAE; Lee et al. (2022), residual quantisa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -35,77 +33,14 @@ from keras import ops
 
 from linksim.model.attention import Block
 from linksim.model.layers import conv, hat_basis
-from linksim.model.ntc import STRIDE, Analysis, NtcConfig, Synthesis
+from linksim.model.ntc import STRIDE, Analysis, Synthesis
 from linksim.model.quantiser import ResidualQuantiser
-from linksim.model.token_grid import TokenPriorConfig
+from linksim.model.token_config import MEND_HEADS, TokenConfig
 from linksim.model.token_prior import TokenPrior
 
 __all__ = ["STRIDE", "TokenConfig", "TokenNet"]
 
-MEND_HEADS, MEND_WINDOW = 5, 8
-
-
-@dataclass(frozen=True)
-class TokenConfig:
-    """The architecture.
-
-    Args:
-      dim:        d, of y and of the codes.
-      stages:     S.
-      codes:      K, of each stage.
-      bands:      of each stage the first coordinate of y that it quantises and the one after the last; empty: all.
-      lagrange:   of each stage the squared error of y that a bit is worth to the encoder; empty: 0, the nearest code.
-      view:       quality that g_a is told, in 0..1.
-      transforms: widths of g_a and g_s.
-      mend:       attention blocks of the decoder before g_s.
-      prior:      of the masked transformer; None: these weights have none.
-    """
-
-    dim: int = 48
-    stages: int = 8
-    codes: int = 512
-    bands: tuple[tuple[int, int], ...] = ()
-    lagrange: tuple[float, ...] = ()
-    view: float = 0.4
-    transforms: NtcConfig = field(default_factory=NtcConfig)
-    mend: int = 0
-    prior: TokenPriorConfig | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.transforms, Mapping):  # from YAML and JSON
-            object.__setattr__(self, "transforms", NtcConfig(**self.transforms))
-        if isinstance(self.prior, Mapping):
-            object.__setattr__(self, "prior", TokenPriorConfig(**self.prior))
-        object.__setattr__(self, "bands", tuple((int(a), int(b)) for a, b in self.bands))
-        object.__setattr__(self, "lagrange", tuple(float(v) for v in self.lagrange))
-        for name in ("bands", "lagrange"):
-            if len(found := getattr(self, name)) not in (0, self.stages):
-                raise ValueError(
-                    f"{name} must be one for each of {self.stages} stages or none, got {len(found)}"
-                )
-        if any(not 0 <= a < b <= self.dim for a, b in self.bands):
-            raise ValueError(f"bands must lie in 0..{self.dim}, got {self.bands}")
-        if self.lagrange and min(self.lagrange) < 0:
-            raise ValueError(f"lagrange must be >= 0, got {self.lagrange}")
-        for name in ("dim", "stages"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.codes < 2 or self.codes & (self.codes - 1):
-            raise ValueError(f"codes must be a power of two, got {self.codes}")
-        if self.mend < 0 or (self.mend and self.transforms.latent % MEND_HEADS):
-            raise ValueError(
-                f"mend must be >= 0 blocks, the transforms' latent a multiple of {MEND_HEADS} where there are some, "
-                f"got {self.mend} and {self.transforms.latent}"
-            )
-        if self.dim > self.transforms.latent:
-            raise ValueError(
-                f"dim must be at most the transforms' latent = {self.transforms.latent}, got {self.dim}"
-            )
-
-    @property
-    def bits(self) -> int:
-        """Of one token at fixed length."""
-        return self.codes.bit_length() - 1
+MEND_WINDOW = 8
 
 
 class Mend(keras.layers.Layer):
