@@ -55,6 +55,7 @@ KNOWN = {
     "ntscc-perceptual": Style("#CC3311", "X", "--"),
     "deepjscc": Style("#CC79A7", "p"),
     "ntc": Style("#009E73", "h"),
+    "ntc-perceptual": Style("#117733", "H", "--"),
     "token": Style("#882255", "<"),
     "neural-dsc": Style("#332288", ">"),
 }

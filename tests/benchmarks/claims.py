@@ -77,6 +77,10 @@ def consistency(table: pd.DataFrame) -> Iterator[Claim]:
                 bool(loss <= MOST_LOSS_DB),
                 f"CBR {cbr:.4f}, {snr:g} dB: {loss:.2f} dB below NTSCC",
             )
+            bits = pick(table, "lpips-alex", system="ntc-perceptual", **where)
+            if len(bits):
+                text = f"CBR {cbr:.4f}, {snr:g} dB: LPIPS {seen:.3f}, NTC-perceptual {bits['value'].iloc[0]:.3f}"
+                yield None, text
 
 
 def distortion(table: pd.DataFrame) -> Iterator[Claim]:
