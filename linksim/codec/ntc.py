@@ -4,6 +4,9 @@ Packet::
 
     check (1 byte) | level (1 byte) | height - 1 (varint) | width - 1 (varint) | range-coded z and s
 
+Levels 0 to 128 are those of the network's quality. Where none fits the budget, the picture is coded at half its sides,
+or a quarter, with levels from 129 and 192 on, and shown enlarged.
+
 The check is a CRC-8 over the model's digest, the header and all decoded integers: another model, or bytes that no
 encoder wrote, show as FAILED (but for one in 256).
 """
@@ -28,6 +31,25 @@ CLOSE_ENOUGH = 0.985  # of the budget: where the search for the level stops
 MOST_REFINED = 1000
 MORE_REFINED = 1  # levels above the plain picture: where the search of a refined one begins
 CURVE_STEP = 16  # levels between the points of the curve that ``distortion`` interpolates
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Pictures coded at a part of their size.
+
+    Args: scale: what both sides are divided by; first: the header's level byte for level 0; count: levels.
+    """
+
+    scale: int
+    first: int
+    count: int
+
+    def coded(self, height: int, width: int) -> tuple[int, int]:
+        """The size that is coded."""
+        return -(-height // self.scale), -(-width // self.scale)
+
+
+WHOLE, HALF, QUARTER = TIERS = (Tier(1, 0, 129), Tier(2, 129, 63), Tier(4, 192, 64))
 
 
 def varint(value: int) -> bytes:
@@ -97,20 +119,30 @@ class Ntc:
 
     def encode(self, images: np.ndarray, budget_bits: np.ndarray) -> Packets:
         """See Codec.encode. The level is searched for that fills the budget best; rates rise with it."""
-        chosen = _search(self._engine, images, np.asarray(budget_bits), self.refine)
-        return Packets(tuple(() if packet is None else (packet,) for packet in chosen))
+        budget = np.asarray(budget_bits)
+        best: list[Packet | None] = [None] * len(images)
+        left = np.arange(len(images))
+        for tier in TIERS:
+            found = _search(self._engine, images[left], budget[left], self.refine, tier)
+            for b, packet in zip(left, found, strict=True):
+                best[b] = packet
+            left = np.array([b for b in left if best[b] is None], np.int64)
+        return Packets(tuple(() if packet is None else (packet,) for packet in best))
 
     def quality_levels(self) -> tuple[int, ...]:
-        """See Levelled.quality_levels: one tier."""
-        from linksim.codec.engine import LEVELS
-
-        return (LEVELS + 1,)
+        """See Levelled.quality_levels."""
+        return tuple(tier.count for tier in reversed(TIERS))
 
     def encode_at(self, images: np.ndarray, level: int) -> Packets:
         """See Levelled.encode_at."""
+        for tier in reversed(TIERS):
+            if level < tier.count:
+                break
+            level -= tier.count
         height, width = images.shape[1:3]
-        coded = self._engine.analyse(images, [level] * len(images), self.refine)
-        return Packets(tuple((pack(self._engine, s, height, width),) for s in coded))
+        small = _resized(images, *tier.coded(height, width))
+        coded = self._engine.analyse(small, [level] * len(images), self.refine)
+        return Packets(tuple((pack(self._engine, s, height, width, tier),) for s in coded))
 
     def decode(self, delivered: Delivered) -> Decoded:
         """See Codec.decode. Every picture is decoded alone: the batch changes nothing."""
@@ -138,7 +170,20 @@ class Ntc:
 
 
 def _header(level: int, height: int, width: int) -> bytes:
+    """Args: level: the byte that says tier and level."""
     return bytes([level]) + varint(height - 1) + varint(width - 1)
+
+
+def _resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Lanczos both ways. Args: [B, h, w, 3] uint8. Returns: [B, height, width, 3] uint8."""
+    if images.shape[1:3] == (height, width):
+        return images
+    from PIL import Image
+
+    shown = [
+        Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS) for image in images
+    ]
+    return np.stack([np.asarray(s) for s in shown])
 
 
 def _check(engine: Engine, header: bytes, symbols: Symbols) -> int:
@@ -146,9 +191,9 @@ def _check(engine: Engine, header: bytes, symbols: Symbols) -> int:
     return zlib.crc32(engine.bundle.digest + header + content) & 0xFF
 
 
-def pack(engine: Engine, symbols: Symbols, height: int, width: int) -> Packet:
-    """A picture's integers as a packet."""
-    header = _header(symbols.level, height, width)
+def pack(engine: Engine, symbols: Symbols, height: int, width: int, tier: Tier = WHOLE) -> Packet:
+    """A picture's integers as a packet. Args: height, width: of the picture, whatever the tier."""
+    header = _header(tier.first + symbols.level, height, width)
     check = bytes([_check(engine, header, symbols)])
     return Packet(check + header + engine.write(symbols), header_bytes=1 + len(header))
 
@@ -158,23 +203,25 @@ def unpack(engine: Engine, data: bytes, painter: Engine | None = None) -> np.nda
 
     Args: painter: what draws it, if not the engine that reads the packet.
     """
-    from linksim.codec.engine import LEVELS
     from linksim.codec.ranges import Corrupt
 
     try:
-        if len(data) < 4 or data[1] > LEVELS:
+        if len(data) < 4:
             return None
         height, place = read_varint(data, 2)
         width, place = read_varint(data, place)
         height, width = height + 1, width + 1
         if height * width > MAX_PIXELS:
             return None
-        symbols = engine.read(data[place:], data[1], height, width)
+        tier = next(tier for tier in reversed(TIERS) if data[1] >= tier.first)
+        rows, columns = tier.coded(height, width)
+        symbols = engine.read(data[place:], data[1] - tier.first, rows, columns)
     except (ValueError, Corrupt):
         return None
     if _check(engine, data[1:place], symbols) != data[0]:
         return None
-    return (painter or engine).synthesise(symbols, height, width)
+    shown = (painter or engine).synthesise(symbols, rows, columns)
+    return _resized(shown[None], height, width)[0]
 
 
 def estimate(symbols: Symbols, height: int, width: int) -> float:
@@ -183,32 +230,32 @@ def estimate(symbols: Symbols, height: int, width: int) -> float:
 
 
 def _search(
-    engine: Engine, images: np.ndarray, budget: np.ndarray, refine: int
+    engine: Engine, images: np.ndarray, budget: np.ndarray, refine: int, tier: Tier
 ) -> list[Packet | None]:
-    """The best packet within each budget; images that are still searching share each pass of the network.
+    """A tier's best packet within each budget; images that are still searching share each pass of the network.
 
     Refined pictures, each pass of which is long, begin where plain ones end.
     """
-    from linksim.codec.engine import LEVELS
-
     count, height, width, _ = images.shape
     low = np.full(count, -1)  # highest level known to fit
-    high = np.full(count, LEVELS + 1)  # lowest level known not to fit
+    high = np.full(count, tier.count)  # lowest level known not to fit
     known: list[dict[int, float]] = [{} for _ in range(count)]
-    first = [LEVELS // 2] * count
+    first = [tier.count // 2] * count
     if refine:
-        plain = _search(engine, images, budget, 0)
-        first = [0 if p is None else min(p.data[1] + MORE_REFINED, LEVELS) for p in plain]
+        plain = _search(engine, images, budget, 0, tier)
+        top = tier.count - 1
+        first = [0 if p is None else min(p.data[1] - tier.first + MORE_REFINED, top) for p in plain]
     best: list[Packet | None] = [None] * count
     active = [b for b in range(count) if budget[b] >= 8 * (len(_header(0, height, width)) + 2)]
+    small = _resized(images, *tier.coded(height, width)) if active else images
     while active:
         levels = [
             _guess(known[b], first[b], int(low[b]), int(high[b]), float(budget[b])) for b in active
         ]
-        for b, symbols in zip(active, engine.analyse(images[active], levels, refine), strict=True):
+        for b, symbols in zip(active, engine.analyse(small[active], levels, refine), strict=True):
             level, bits = symbols.level, estimate(symbols, height, width)
             known[b][level] = bits
-            packet = pack(engine, symbols, height, width) if bits <= budget[b] else None
+            packet = pack(engine, symbols, height, width, tier) if bits <= budget[b] else None
             if packet is not None and packet.num_bits <= budget[b]:
                 low[b], best[b] = level, packet
                 if packet.num_bits >= CLOSE_ENOUGH * budget[b]:
@@ -241,17 +288,26 @@ def _guess(known: dict[int, float], first: int, low: int, high: int, budget: flo
 
 @lru_cache(maxsize=4096)
 def _curve(codec: Ntc, shape: tuple[int, ...], data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Bits and MSE of an image at every CURVE_STEP-th level, both made monotonic, bits increasing."""
-    from linksim.codec.engine import LEVELS
+    """Bits and MSE of an image at every CURVE_STEP-th level, both made monotonic, bits increasing.
 
+    Of a smaller tier those that cost less than anything of the next one.
+    """
     machine, draws = codec._engine, codec._painter
     image = np.frombuffer(data, np.uint8).reshape(shape)
-    levels = list(range(0, LEVELS + 1, CURVE_STEP))
     height, width = shape[:2]
-    bits, mse = [], []
-    for symbols in machine.analyse(np.broadcast_to(image, (len(levels), *shape)), levels):
-        decoded = draws.synthesise(symbols, height, width).astype(np.float64)
-        bits.append(8 * np.ceil(estimate(symbols, height, width) / 8 + 1.0))
-        mse.append(max(float(np.mean((decoded - image) ** 2)), 1e-3))
-    rising = np.maximum.accumulate(np.array(bits) + np.arange(len(bits)) * 1e-3)
-    return rising, np.minimum.accumulate(np.array(mse))
+    points: list[tuple[float, float]] = []
+    for tier in TIERS:
+        levels = list(range(0, tier.count, CURVE_STEP))
+        rows, columns = tier.coded(height, width)
+        small = _resized(image[None], rows, columns)[0]
+        found = []
+        for symbols in machine.analyse(np.broadcast_to(small, (len(levels), *small.shape)), levels):
+            shown = _resized(draws.synthesise(symbols, rows, columns)[None], height, width)[0]
+            bits = 8 * np.ceil(estimate(symbols, height, width) / 8 + 1.0)
+            if not points or bits < points[0][0]:
+                mse = float(np.mean((shown.astype(np.float64) - image) ** 2))
+                found.append((bits, max(mse, 1e-3)))
+        points = found + points
+    bits_of, mse_of = np.array(points).T
+    rising = np.maximum.accumulate(bits_of + np.arange(len(points)) * 1e-3)
+    return rising, np.minimum.accumulate(mse_of)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pictures_small import pictures
 
 from linksim.codec.engine import LEVELS, engine, painter
-from linksim.codec.ntc import Ntc, estimate, pack, read_varint, varint
+from linksim.codec.ntc import HALF, QUARTER, WHOLE, Ntc, estimate, pack, read_varint, varint
 from linksim.codec.ntc_refine import AIM
 from linksim.errors import ComponentError, MissingAssetError
 from linksim.types import Delivered, Packets, Status
@@ -141,6 +141,45 @@ def test_other_weights_draw_the_same_packets(weights, brighter, other_weights):
         Ntc(weights, decoder=other_weights).decode(delivered(packets))
     with pytest.raises(ValueError, match=r"blend must be 0\.\.1, got 1\.5"):
         Ntc(blend=1.5)
+
+
+def test_below_the_lowest_level_pictures_are_coded_smaller():
+    codec, images = Ntc("ntc"), pictures(3, 97, 128)
+    assert WHOLE.count == LEVELS + 1
+    assert codec.quality_levels() == (QUARTER.count, HALF.count, WHOLE.count)
+    assert QUARTER.first + QUARTER.count == 256 and HALF.first + HALF.count == QUARTER.first
+    errors = []
+    for bits in (280, 350, 450, 560, 900, 2400):
+        budget = np.full(3, bits)
+        packets = codec.encode(images, budget)
+        assert (packets.num_bits() <= budget).all()
+        shown = codec.decode(delivered(packets))
+        assert shown.status == (Status.OK,) * 3
+        assert all(picture.shape == images[0].shape for picture in shown.images)
+        found = (np.stack(shown.images).astype(float) - images) ** 2
+        errors.append(found.mean((1, 2, 3)))
+        # one picture alone, and what a share of a budget goes by
+        assert codec.encode(images[1:2], budget[:1]).of[0] == packets.of[1]
+        assert np.allclose(
+            np.log(codec.distortion(images, budget[:1])[:, 0] / errors[-1]), 0, atol=0.4
+        )
+    # where tiers meet, the larger size may be the worse one
+    assert (np.diff(errors[:3], axis=0) < 0).all() and (np.diff(errors[-2:], axis=0) < 0).all()
+    assert (np.diff(errors, axis=0) < 0.25 * np.array(errors[:-1])).all()
+    for level in (0, QUARTER.count, QUARTER.count + HALF.count):  # the lowest of each tier
+        packets = codec.encode_at(images, level)
+        assert codec.decode(delivered(packets)).status == (Status.OK,) * 3
+        assert packets.of[0][0].data[1] in (QUARTER.first, HALF.first, WHOLE.first)
+
+    # a tier is used where no level of the next one fits
+    large = pictures(1, 250, 300)
+    half, whole = (
+        codec.encode_at(large, level).num_bits()
+        for level in (QUARTER.count, QUARTER.count + HALF.count)
+    )
+    for budget, tier in ((half - 1, QUARTER), (half, HALF), (whole - 1, HALF), (whole, WHOLE)):
+        (packet,) = codec.encode(large, budget).of[0]
+        assert tier.first <= packet.data[1] < tier.first + tier.count
 
 
 def test_too_small_a_budget_is_an_outage(codec):
