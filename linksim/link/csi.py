@@ -12,6 +12,7 @@ drawn the same way, from seeds of its own.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -81,19 +82,53 @@ def law(
     return drawn.get(num_bits_per_symbol, drawn[None])
 
 
+def _draws(channel: Any, num_symbols: int, snr_db: float) -> tuple[np.ndarray, ...]:
+    """Power gains of LAW_DRAWS frames, in chunks of [B, S] or [B, 1]."""
+    seen_db = snr_db if hasattr(channel, "post_snr") else 0.0  # |h|^2 does not depend on it
+    try:
+        return _law(channel, num_symbols, seen_db)  # type: ignore[arg-type]
+    except TypeError:  # a plug-in that cannot be hashed
+        return _law.__wrapped__(channel, num_symbols, seen_db)
+
+
 @lru_cache(maxsize=256)
 def _seen(channel: Any, num_symbols: int, snr_db: float) -> dict[int | None, np.ndarray]:
     """The law by bits per symbol; by None alone where no frame's gain varies."""
-    seen_db = snr_db if hasattr(channel, "post_snr") else 0.0  # |h|^2 does not depend on it
-    try:
-        draws = _law(channel, num_symbols, seen_db)  # type: ignore[arg-type]
-    except TypeError:  # a plug-in that cannot be hashed
-        draws = _law.__wrapped__(channel, num_symbols, seen_db)
+    draws = _draws(channel, num_symbols, snr_db)
     orders = (None, *_ORDERS) if _varies(draws[0]) else (None,)
     return {
         order: np.concatenate([effective_snr_db(gains, snr_db, order) for gains in draws])
         for order in orders
     }
+
+
+def law_of_parts(
+    channel: Channel, edges: tuple[int, ...], snr_db: float, num_bits_per_symbol: int
+) -> np.ndarray:
+    """Draws of the effective Es/N0 of parts of a frame, which its fade binds together.
+
+    Args:    edges: N + 1, where the parts begin and the last one ends.
+    Returns: [L, N] float64, dB.
+    """
+    try:
+        return _parts(channel, edges, float(snr_db), num_bits_per_symbol)  # type: ignore[arg-type]
+    except TypeError:  # a plug-in that cannot be hashed
+        return _parts.__wrapped__(channel, edges, float(snr_db), num_bits_per_symbol)
+
+
+@lru_cache(maxsize=1024)
+def _parts(
+    channel: Any, edges: tuple[int, ...], snr_db: float, num_bits_per_symbol: int
+) -> np.ndarray:
+    draws = _draws(channel, edges[-1], snr_db)
+    order = num_bits_per_symbol if _varies(draws[0]) else None
+    parts = [
+        np.concatenate(
+            [effective_snr_db(g[:, a:b] if g.shape[-1] > 1 else g, snr_db, order) for g in draws]
+        )
+        for a, b in pairwise(edges)
+    ]
+    return np.stack(parts, -1)
 
 
 def _varies(gains: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ more as their lower MCS asks for. Nothing of it is signalled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -26,7 +26,7 @@ from linksim.link.amc import Amc, Candidate, choose_for_target
 from linksim.link.digital import DigitalLink
 from linksim.link.system import LinkPoint
 from linksim.phy.mcs import TABLE, Mcs
-from linksim.seeds import FrameSeeds
+from linksim.seeds import FrameSeeds, Seed
 from linksim.types import BlockPlan, ChannelCode, Frame, Ledger, Packet, Packets, Received
 
 
@@ -72,6 +72,11 @@ class _Option:
         return np.array([framing.capacity_bits(p.info_bits) // 8 for p in self.plans], np.int64)
 
 
+# The best way to send an image's packets: its place, given each way's bytes and M draws of what is lost, [M, N] bool.
+Judge = Callable[[Sequence[tuple[int, np.ndarray]]], int]
+LOSS_DRAWS = 8  # patterns of losses for each draw of the fading law
+
+
 @dataclass(frozen=True)
 class Rooms:
     """What the packets of a batch may hold.
@@ -108,7 +113,8 @@ class SliceLink:
     Args:
       channel_code: by name or as a mapping with its parameters (phy).
       amc:          how the MCS is chosen (phy): rule "target" with the error rate of a *packet*, "fixed", or "auto":
-                    target, and where the fade is not known the MCS from which most bits arrive in the mean.
+                    target, and where the fade is not known the MCS that the system judges best by the fading law, or
+                    if it has no judgement that from which most bits arrive in the mean.
       backend:      of the demapper.
       mtu:          bytes of a packet at most (packet link).
       lowered:      N, how many entries of the MCS table below the others each packet is sent (phy).
@@ -152,7 +158,14 @@ class SliceLink:
 
     # ------------------------------------------------------------------------------------------------- budget
 
-    def rooms(self, point: LinkPoint, height: int, width: int, seeds: FrameSeeds) -> Rooms:
+    def rooms(
+        self,
+        point: LinkPoint,
+        height: int,
+        width: int,
+        seeds: FrameSeeds,
+        judge: Judge | None = None,
+    ) -> Rooms:
         """What the packets of frames may hold. Raises BudgetError: the budget makes no blocks."""
         batch = len(seeds)
         if point.kind == "packet":
@@ -160,13 +173,15 @@ class SliceLink:
             return Rooms(total, np.full((batch, self.count), self.mtu, np.int64))
         uses = point.uses(height, width)
         options = self._options(uses)
-        choice = self._choose(options, point, uses, seeds)
+        choice = self._choose(options, point, uses, seeds, judge)
         each = np.stack([options[c].room for c in choice])
         return Rooms(each.sum(axis=1), each, tuple(options), choice)
 
-    def describe(self, point: LinkPoint, height: int, width: int) -> tuple[str, Rooms]:
+    def describe(
+        self, point: LinkPoint, height: int, width: int, judge: Judge | None = None
+    ) -> tuple[str, Rooms]:
         """The budget in words, and the rooms of one frame (of many, where the fade decides)."""
-        rooms = self.rooms(point, height, width, FrameSeeds.of(0, 1))
+        rooms = self.rooms(point, height, width, FrameSeeds.of(0, 1), judge)
         if point.kind == "packet":
             return f"{rooms.total[0]} bytes in {self.count} packets", rooms
         assert rooms.choice is not None
@@ -199,7 +214,12 @@ class SliceLink:
         return sorted(found, key=lambda o: int(o.room.sum()))
 
     def _choose(
-        self, options: list[_Option], point: LinkPoint, uses: int, seeds: FrameSeeds
+        self,
+        options: list[_Option],
+        point: LinkPoint,
+        uses: int,
+        seeds: FrameSeeds,
+        judge: Judge | None,
     ) -> np.ndarray:
         """Index of the option of each frame. Returns: [B] int64."""
         tx = csi.knowledge(point, uses, seeds)
@@ -210,20 +230,28 @@ class SliceLink:
         if rule == "target":
             candidates = [Candidate(o.mcs, o.plans[plain]) for o in options]
             return choose_for_target(candidates, self._code, tx, self.amc.target)
-        arrives = [self._expected_bytes(option, point) for option in options]
-        return np.full(len(seeds), int(np.argmax(arrives)), np.int64)
+        rates = [self._error_rates(option, point) for option in options]
+        if judge is None:
+            arrives = [float((1 - r.mean(0)) @ o.room) for o, r in zip(options, rates, strict=True)]
+            best = int(np.argmax(arrives))
+        else:  # the same draws for all, so that what differs is the MCS
+            shape = (LOSS_DRAWS, *rates[0].shape)
+            drawn = Seed.root(0).child("loss patterns").generator().random(shape)
+            lost = [(drawn < r).reshape(-1, self.count) for r in rates]
+            best = judge([(int(o.room.sum()), x) for o, x in zip(options, lost, strict=True)])
+        return np.full(len(seeds), best, np.int64)
 
-    def _expected_bytes(self, option: _Option, point: LinkPoint) -> float:
-        """Mean bytes that arrive under the fading law that a block meets."""
+    def _error_rates(self, option: _Option, point: LinkPoint) -> np.ndarray:
+        """Of every packet, for draws of the fade that an image's packets meet together. Returns: [L, N]."""
         assert point.channel is not None
-        total, seen = 0.0, dict[BlockPlan, float]()
-        for plan, room in zip(option.plans, option.room, strict=True):
-            if plan not in seen:
-                order = plan.num_bits_per_symbol
-                snr = csi.law(point.channel, plan.num_symbols, point.snr_amc_db, order)
-                seen[plan] = 1 - float(self._code.error_rate(snr, plan).mean())
-            total += seen[plan] * float(room)
-        return total
+        seen: dict[int, np.ndarray] = {}
+        found = []
+        for n, plan in enumerate(option.plans):
+            order = plan.num_bits_per_symbol
+            if order not in seen:
+                seen[order] = csi.law_of_parts(point.channel, option.edges, point.snr_amc_db, order)
+            found.append(self._code.error_rate(seen[order][:, n], plan))
+        return np.stack(found, -1)
 
     # ----------------------------------------------------------------------------------------------- crossing
 

@@ -16,7 +16,7 @@ A sum would let one metric pay for the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,6 +95,17 @@ class Belief:
         return lost, start[state[:, 0]] * steps.prod(1)
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Losses as somebody has drawn them. Args: lost: [M, N] bool, of an image's packets, all equally likely."""
+
+    lost: np.ndarray
+
+    def patterns(self, packets: int) -> tuple[np.ndarray, np.ndarray]:
+        """See Belief.patterns. Args: packets: N, what it was drawn for."""
+        return self.lost, np.full(len(self.lost), 1 / len(self.lost))
+
+
 @dataclass(frozen=True)
 class Protection:
     """What is chosen.
@@ -129,8 +140,8 @@ def unread(lost: np.ndarray, parity: int, descriptions: int) -> np.ndarray:
     return gone.sum(1)
 
 
-@lru_cache(maxsize=1024)
-def _chances(belief: Belief, packets: int, parity: int, descriptions: int) -> np.ndarray:
+@lru_cache(maxsize=256)
+def _chances(belief: Belief | Drawn, packets: int, parity: int, descriptions: int) -> np.ndarray:
     """Probability that 0, 1, ... N - P packets of tokens cannot be read."""
     lost, chance = belief.patterns(packets)
     number = unread(lost, parity, descriptions)
@@ -139,7 +150,7 @@ def _chances(belief: Belief, packets: int, parity: int, descriptions: int) -> np
 
 def expected(
     quality: TokenQuality,
-    belief: Belief,
+    belief: Belief | Drawn,
     packets: int,
     protection: Protection,
     *,
@@ -175,7 +186,7 @@ def expected(
 
 def _with_base(
     quality: TokenQuality,
-    belief: Belief,
+    belief: Belief | Drawn,
     packets: int,
     protection: Protection,
     room: float,
@@ -236,11 +247,18 @@ def choose(
     options += [Protection(parity, packets, base) for base in bases if base for parity in parities]
     setting = {"total": total, "overhead": overhead, "positions": positions}
     found = [expected(quality, belief, packets, one, **setting) for one in options]
-    possible = [
-        (one, value) for one, value in zip(options, found, strict=True) if value is not None
-    ]
+    best = least_regret(found)
+    return options[best or 0]  # where nothing fits the system says so
+
+
+def least_regret(found: Sequence[np.ndarray | None]) -> int | None:
+    """The option that is, in the worse of its metrics, the fewest times above the least of all; of equals the first.
+
+    Args: found: metrics of each, [2]; None: impossible. Returns: its place; None if none is possible.
+    """
+    possible = [i for i, value in enumerate(found) if value is not None]
     if not possible:
-        return options[0]  # nothing fits, and the system says so
-    values = np.array([value for _, value in possible])
+        return None
+    values = np.array([found[i] for i in possible])
     regret = (values / values.min(0)).max(1)
-    return possible[int(np.flatnonzero(regret <= regret.min() + 1e-9)[0])][0]
+    return possible[int(np.flatnonzero(regret <= regret.min() + 1e-9)[0])]

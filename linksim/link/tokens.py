@@ -20,10 +20,10 @@ from linksim.codec.token_layout import Interleave, padded
 from linksim.codec.tokens import TokenCodec
 from linksim.errors import BudgetError, ComponentError
 from linksim.link.amc import Amc
-from linksim.link.slices import SliceLink
+from linksim.link.slices import Judge, SliceLink
 from linksim.link.system import LinkPoint, Outcome, apply_failure_policy, final_status
 from linksim.link.token_packets import layout_of, unwrap
-from linksim.link.token_parity import Belief, Protection, choose
+from linksim.link.token_parity import Belief, Drawn, Protection, choose, expected, least_regret
 from linksim.link.token_quality import shipped
 from linksim.link.token_sender import TokenSender
 from linksim.packet import crc
@@ -217,7 +217,7 @@ class Tokens:
             )
         process = point.erasure if point.kind == "packet" else None
         belief = Belief.of(process, self.believed_loss, self.believed_burst)
-        _, rooms = self._link.describe(point, height, width)
+        _, rooms = self._link.describe(point, height, width, self._judge(height, width))
         rows, columns = padded(height, width)
         auto = self.descriptions == "auto"
         chosen = choose(
@@ -292,7 +292,7 @@ class Tokens:
         self._check(point)
         if self._adapts:
             return self._for(point, height, width)[0].preview(point, height, width)
-        text, rooms = self._link.describe(point, height, width)
+        text, rooms = self._link.describe(point, height, width, self._judge(height, width))
         form = self._format(self._transmitter, height, width, point.kind)
         try:
             layout_of(form)
@@ -310,6 +310,32 @@ class Tokens:
             parity = f", any {self.packets - self._parity} of which give {self._base} stages of all positions"
         return f"{text}{parity}, {max(most, 0)} bytes for the codec"
 
+    def _judge(self, height: int, width: int) -> Judge | None:
+        """What decides on the MCS where the fade is not known; None: the numbers are of pictures with all positions."""
+        if self.fraction < 1:
+            return None
+        rows, columns = padded(height, width)
+        overhead = self._format(self._transmitter, height, width, "phy").overhead_bytes
+        protection = Protection(self._parity, self._descriptions, self._base)
+
+        def judge(ways: Sequence[tuple[int, np.ndarray]]) -> int:
+            found = [
+                expected(
+                    shipped(),
+                    Drawn(lost),
+                    self.packets,
+                    protection,
+                    total=total,
+                    overhead=overhead,
+                    positions=rows * columns,
+                )
+                for total, lost in ways
+            ]
+            best = least_regret(found)
+            return len(ways) - 1 if best is None else best
+
+        return judge
+
     def _check(self, point: LinkPoint) -> None:
         if point.budget == "mean":
             raise ComponentError(
@@ -325,7 +351,7 @@ class Tokens:
         if self._adapts:
             chosen, note = self._for(point, height, width)
             return replace(chosen.simulate(images, point, seeds), note=note)
-        rooms = self._link.rooms(point, height, width, seeds)
+        rooms = self._link.rooms(point, height, width, seeds, self._judge(height, width))
         form = self._format(self._transmitter, height, width, point.kind)
         sent = TokenSender(self._transmitter).send(images, rooms, form)
         crossed = self._link.cross(sent, rooms, point, seeds)

@@ -281,6 +281,42 @@ def test_blocks_meet_fades_of_their_own(weights):
     assert Status.CONCEALED in status
 
 
+def test_where_the_fade_is_unknown_whole_pictures_are_not_staked_on_it(weights):
+    """With one fade a frame its packets are lost together, with a fade for each they are not; the MCS follows."""
+    block = phy().uses(*SIZE) // 6
+    system, chosen, together = made(weights), {}, {}
+    for length in (None, block):
+        point = phy(12.0, channel=Rayleigh(block_length=length), csi_tx="mean")
+        seen: list[np.ndarray] = []
+
+        def watch(ways, seen=seen):
+            seen += [lost for _, lost in ways]
+            return system._judge(*SIZE)(ways)
+
+        rooms = system._link.rooms(point, *SIZE, SEEDS, watch)
+        chosen[length] = int(rooms.choice[0])
+        lost = seen[len(seen) // 2]
+        assert 0.05 < lost.mean() < 0.95
+        some = lost.any(1)
+        together[length] = float(lost.all(1)[some].mean())
+        most = system._link.rooms(point, *SIZE, SEEDS)
+        assert chosen[length] <= most.choice[0]
+        # the preview says what is done
+        name = rooms.options[chosen[length]].mcs.name
+        assert name in system.preview(point, *SIZE)
+    assert together[None] > 0.8 > 0.2 > together[block]
+    assert chosen[None] < chosen[block]
+
+
+def test_the_judge_weighs_bytes_against_losses(weights):
+    judge = made(weights)._judge(*SIZE)
+    never, always = np.zeros((8, 6), bool), np.ones((8, 6), bool)
+    assert judge([(100, never), (200, never)]) == 1
+    assert judge([(100, never), (200, always)]) == 0
+    assert judge([(5, never), (6, never), (7, never)]) == 2, "no way has room: the largest says so"
+    assert made(weights, descriptions=1, fraction=0.5)._judge(*SIZE) is None
+
+
 def test_semantic_compression_sends_a_share_of_the_positions(weights):
     system = made(weights, descriptions=1, packets=3, fraction=0.5)
     outcome = system.simulate(IMAGES, packet(bpp=0.05), SEEDS)
