@@ -230,16 +230,33 @@ class SliceLink:
         if rule == "target":
             candidates = [Candidate(o.mcs, o.plans[plain]) for o in options]
             return choose_for_target(candidates, self._code, tx, self.amc.target)
-        rates = [self._error_rates(option, point) for option in options]
         if judge is None:
+            rates = [self._error_rates(option, point) for option in options]
             arrives = [float((1 - r.mean(0)) @ o.room) for o, r in zip(options, rates, strict=True)]
             best = int(np.argmax(arrives))
-        else:  # the same draws for all, so that what differs is the MCS
-            shape = (LOSS_DRAWS, *rates[0].shape)
-            drawn = Seed.root(0).child("loss patterns").generator().random(shape)
-            lost = [(drawn < r).reshape(-1, self.count) for r in rates]
-            best = judge([(int(o.room.sum()), x) for o, x in zip(options, lost, strict=True)])
+        else:
+            best = judge(self._weighed(options, point))
         return np.full(len(seeds), best, np.int64)
+
+    def ways(self, point: LinkPoint, height: int, width: int) -> list[tuple[int, np.ndarray]]:
+        """The ways to send an image that the rule leaves open, as a judge sees them: one where the SNR is known."""
+        options = self._options(point.uses(height, width))
+        tx = csi.knowledge(point, point.uses(height, width), FrameSeeds.of(0, 1))
+        if self.amc.resolve(tx) == "target":
+            chosen = self.rooms(point, height, width, FrameSeeds.of(0, 1)).choice
+            assert chosen is not None
+            options = [options[chosen[0]]]
+        return self._weighed(options, point)
+
+    def _weighed(
+        self, options: Sequence[_Option], point: LinkPoint
+    ) -> list[tuple[int, np.ndarray]]:
+        """Bytes of each option and what is lost; the same draws for all, so that what differs is the MCS."""
+        rates = [self._error_rates(option, point) for option in options]
+        drawn = Seed.root(0).child("loss patterns").generator()
+        chance = drawn.random((LOSS_DRAWS, *rates[0].shape))
+        lost = [(chance < r).reshape(-1, self.count) for r in rates]
+        return [(int(o.room.sum()), x) for o, x in zip(options, lost, strict=True)]
 
     def _error_rates(self, option: _Option, point: LinkPoint) -> np.ndarray:
         """Of every packet, for draws of the fade that an image's packets meet together. Returns: [L, N]."""

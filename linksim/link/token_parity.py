@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -94,16 +94,30 @@ class Belief:
         steps = chain[state[:, :-1], state[:, 1:]]
         return lost, start[state[:, 0]] * steps.prod(1)
 
+    def __str__(self) -> str:
+        return f"a believed loss of {self.loss:.3g} in bursts of {self.burst:.3g}"
+
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Losses as somebody has drawn them. Args: lost: [M, N] bool, of an image's packets, all equally likely."""
+    """Losses as a fading law has them. Args: lost: [M, N] bool, draws for an image's packets."""
 
     lost: np.ndarray
 
+    @cached_property
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        found, count = np.unique(self.lost, axis=0, return_counts=True)
+        return found, count / len(self.lost)
+
     def patterns(self, packets: int) -> tuple[np.ndarray, np.ndarray]:
         """See Belief.patterns. Args: packets: N, what it was drawn for."""
-        return self.lost, np.full(len(self.lost), 1 / len(self.lost))
+        return self._known
+
+    def __str__(self) -> str:
+        return "the losses that the fading law gives"
+
+
+Losses = Belief | Drawn
 
 
 @dataclass(frozen=True)
@@ -120,14 +134,14 @@ class Protection:
     descriptions: int
     base: int = 0
 
-    def note(self, packets: int, belief: Belief) -> str:
+    def note(self, packets: int, believed: Losses) -> str:
         """What rows declare."""
         what = f"{self.parity} of {packets} packets parity, {self.descriptions} descriptions"
         if self.base:
             what = (
                 f"{self.base} stages of all from any {packets - self.parity} of {packets} packets"
             )
-        return f"{what}, for a believed loss of {belief.loss:.3g} in bursts of {belief.burst:.3g}"
+        return f"{what}, for {believed}"
 
 
 def unread(lost: np.ndarray, parity: int, descriptions: int) -> np.ndarray:
@@ -141,7 +155,7 @@ def unread(lost: np.ndarray, parity: int, descriptions: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _chances(belief: Belief | Drawn, packets: int, parity: int, descriptions: int) -> np.ndarray:
+def _chances(belief: Losses, packets: int, parity: int, descriptions: int) -> np.ndarray:
     """Probability that 0, 1, ... N - P packets of tokens cannot be read."""
     lost, chance = belief.patterns(packets)
     number = unread(lost, parity, descriptions)
@@ -150,7 +164,7 @@ def _chances(belief: Belief | Drawn, packets: int, parity: int, descriptions: in
 
 def expected(
     quality: TokenQuality,
-    belief: Belief | Drawn,
+    belief: Losses,
     packets: int,
     protection: Protection,
     *,
@@ -186,7 +200,7 @@ def expected(
 
 def _with_base(
     quality: TokenQuality,
-    belief: Belief | Drawn,
+    belief: Losses,
     packets: int,
     protection: Protection,
     room: float,
@@ -217,21 +231,21 @@ def _with_base(
 
 def choose(
     quality: TokenQuality,
-    belief: Belief,
+    ways: Sequence[tuple[int, Losses]],
     packets: int,
     *,
-    total: int,
     overhead: int,
     positions: int,
     parities: Iterable[int] | None = None,
     descriptions: int | None = None,
     modes: bool = False,
     bases: Iterable[int] | None = (0,),
-) -> Protection:
-    """The protection with the least regret, see above; of equal ones that with least parity.
+) -> tuple[Protection, Losses]:
+    """The protection with the least regret, see above; of equal ones that with least parity. And the losses it is for.
 
     Args:
-      total, overhead, positions: see ``expected``.
+      ways:         to send an image: bytes of all packets, and what is lost of them; the best is taken with each.
+      overhead, positions: see ``expected``.
       parities:     to choose from; None: 0 .. N - 1.
       descriptions: D, where it is not for choice (N - P if there are fewer); None: N - P.
       modes:        choose D too: of N - P (every packet decodes alone), 2 and 1 (layered).
@@ -245,10 +259,14 @@ def choose(
         wanted = (source, 2, 1) if modes else (descriptions or source,)
         options += [Protection(parity, d) for d in dict.fromkeys(min(d, source) for d in wanted)]
     options += [Protection(parity, packets, base) for base in bases if base for parity in parities]
-    setting = {"total": total, "overhead": overhead, "positions": positions}
-    found = [expected(quality, belief, packets, one, **setting) for one in options]
-    best = least_regret(found)
-    return options[best or 0]  # where nothing fits the system says so
+    setting = {"overhead": overhead, "positions": positions}
+    found = [
+        expected(quality, losses, packets, one, total=total, **setting)
+        for one in options
+        for total, losses in ways
+    ]
+    one, way = divmod(least_regret(found) or 0, len(ways))  # where nothing fits the system says so
+    return options[one], ways[way][1]
 
 
 def least_regret(found: Sequence[np.ndarray | None]) -> int | None:

@@ -23,7 +23,15 @@ from linksim.link.amc import Amc
 from linksim.link.slices import Judge, SliceLink
 from linksim.link.system import LinkPoint, Outcome, apply_failure_policy, final_status
 from linksim.link.token_packets import layout_of, unwrap
-from linksim.link.token_parity import Belief, Drawn, Protection, choose, expected, least_regret
+from linksim.link.token_parity import (
+    Belief,
+    Drawn,
+    Losses,
+    Protection,
+    choose,
+    expected,
+    least_regret,
+)
 from linksim.link.token_quality import shipped
 from linksim.link.token_sender import TokenSender
 from linksim.packet import crc
@@ -71,7 +79,8 @@ class Tokens:
                     description and is lost with any of them. None: N - P (intra-slice: every packet decodes alone);
                     1: layered; 2..5: multiple description. "auto": N - P, 2 or 1, chosen as parity is.
       believed_loss: share of packets that the transmitter believes to be lost, for "auto"; None: the mean rate and mean
-                    burst of the loss process (packet link).
+                    burst of the loss process (packet link), the losses that the fading law gives at the SNR that it
+                    believes in (phy).
       believed_burst: mean length of a run of losses [packets] that it believes in; None: that of the process, or with a
                     ``believed_loss`` that of losses without memory.
       interleave:   positions of a packet: "random" (low discrepancy), "checker" or "raster".
@@ -215,16 +224,12 @@ class Tokens:
                 "parity, base and descriptions: auto go by one budget in bytes, and with csi_tx: instantaneous every "
                 "image has its own; give numbers"
             )
-        process = point.erasure if point.kind == "packet" else None
-        belief = Belief.of(process, self.believed_loss, self.believed_burst)
-        _, rooms = self._link.describe(point, height, width, self._judge(height, width))
         rows, columns = padded(height, width)
         auto = self.descriptions == "auto"
-        chosen = choose(
+        chosen, losses = choose(
             shipped(),
-            belief,
+            self._ways(point, height, width),
             self.packets,
-            total=int(rooms.total[0]),
             overhead=self._format(self._transmitter, height, width, point.kind).overhead_bytes,
             positions=rows * columns,
             parities=None if self.parity == "auto" else [self.parity],
@@ -241,7 +246,21 @@ class Tokens:
                 believed_loss=None,
                 believed_burst=None,
             )
-        return self._settled[chosen], chosen.note(self.packets, belief)
+        return self._settled[chosen], chosen.note(self.packets, losses)
+
+    def _ways(self, point: LinkPoint, height: int, width: int) -> Sequence[tuple[int, Losses]]:
+        """Bytes of an image's packets and what is lost of them, as the transmitter believes."""
+        if point.kind == "phy" and (self.believed_loss, self.believed_burst) == (None, None):
+            if point.csi_tx == "none":
+                raise ComponentError(
+                    "parity, base and descriptions: auto need believed_loss here: with csi_tx: none the transmitter "
+                    "knows of no fading law"
+                )
+            return [(n, Drawn(lost)) for n, lost in self._link.ways(point, height, width)]
+        process = point.erasure if point.kind == "packet" else None
+        belief = Belief.of(process, self.believed_loss, self.believed_burst)
+        _, rooms = self._link.describe(point, height, width, self._judge(height, width))
+        return [(int(rooms.total[0]), belief)]
 
     @cached_property
     def _link(self) -> SliceLink:

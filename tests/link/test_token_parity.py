@@ -16,6 +16,7 @@ from linksim.link.token_parity import (
     DEAREST,
     USED,
     Belief,
+    Drawn,
     Protection,
     choose,
     expected,
@@ -119,31 +120,51 @@ def test_a_position_without_tokens_is_like_a_lost_one():
 # -------------------------------------------------------------------------------------------------- choices
 
 
+def choose_for(belief, packets=10, *, total, **setting) -> Protection:
+    """The protection for one way to send an image."""
+    chosen, losses = choose(shipped(), [(total, belief)], packets, **setting)
+    assert losses is belief
+    return chosen
+
+
+def test_of_several_ways_the_best_is_taken_with_each_protection():
+    """A safe way with few bytes against a lossy one with many; drawn losses are as good as named ones."""
+    drawn = np.random.default_rng(0).random((1 << 15, 10)) < 0.3
+    safe, lossy = memoryless(0.0), Drawn(drawn)
+    setting = {k: v for k, v in SETTING.items() if k != "total"}
+    for bytes_safe, bytes_lossy, wins in ((300, 512, safe), (120, 2000, lossy)):
+        ways = [(bytes_safe, safe), (bytes_lossy, lossy)]
+        chosen, losses = choose(shipped(), ways, 10, **setting)
+        assert losses is wins and (chosen.parity > 0) == (wins is lossy)
+    exact = [
+        expected(shipped(), b, 10, Protection(3, 7), **SETTING) for b in (memoryless(0.3), lossy)
+    ]
+    assert exact[0] == pytest.approx(exact[1], rel=0.02)
+
+
 def test_golden_choices():
     """At 0.25 bpp; they change with the numbers in token_quality.json alone."""
-    found = [choose(shipped(), memoryless(rate), 10, **SETTING).parity for rate in RATES]
+    found = [choose_for(memoryless(rate), **SETTING).parity for rate in RATES]
     assert found == GOLDEN
-    found = [choose(shipped(), Belief(rate, 2.5), 10, **SETTING).parity for rate in RATES]
+    found = [choose_for(Belief(rate, 2.5), **SETTING).parity for rate in RATES]
     assert found == BURSTS
-    modes = [choose(shipped(), memoryless(rate), 10, modes=True, **SETTING) for rate in (0.0, 0.2)]
+    modes = [choose_for(memoryless(rate), modes=True, **SETTING) for rate in (0.0, 0.2)]
     assert modes == [Protection(0, 1), Protection(3, 7)], "layered where nothing is lost"
 
 
 def test_a_base_layer_is_chosen_where_it_pays():
     """Golden, as above: (stages, P) at 0.25 bpp; 0: no base layer."""
-    found = [
-        choose(shipped(), memoryless(rate), 10, modes=True, bases=None, **SETTING) for rate in RATES
-    ]
+    found = [choose_for(memoryless(rate), modes=True, bases=None, **SETTING) for rate in RATES]
     assert [(one.base, one.parity) for one in found] == BASES
     for rate, one in zip(RATES, found, strict=True):
-        plain = choose(shipped(), memoryless(rate), 10, modes=True, **SETTING)
+        plain = choose_for(memoryless(rate), modes=True, **SETTING)
         before, after = (
             expected(shipped(), memoryless(rate), 10, p, **SETTING) for p in (plain, one)
         )
         assert (after / before).max() <= 1.05 and (after / before).min() <= 1
-    assert {choose(shipped(), memoryless(0.2), 10, bases=[2], **SETTING).base} == {2}
+    assert {choose_for(memoryless(0.2), bases=[2], **SETTING).base} == {2}
     with pytest.raises(ValueError, match=r"base layers of \(1, 2, 3, 5\) stages, got 4"):
-        choose(shipped(), memoryless(0.2), 10, bases=[4], **SETTING)
+        choose_for(memoryless(0.2), bases=[4], **SETTING)
 
 
 def test_a_base_layer_leaves_room_for_pictures_that_cost_more():
@@ -184,7 +205,7 @@ def test_expectations_with_a_base_layer():
 def test_parity_grows_with_the_loss():
     for packets in (6, 10, 20):
         rates = np.linspace(0, 0.5, 11)
-        found = [choose(shipped(), memoryless(r), packets, **SETTING).parity for r in rates]
+        found = [choose_for(memoryless(r), packets, **SETTING).parity for r in rates]
         assert found == sorted(found) and found[0] == 0 and found[-1] > packets // 4
 
 
@@ -199,10 +220,10 @@ def test_the_choice_is_the_best_of_all():
                 values[one] = value
     least = np.min(list(values.values()), axis=0)
     worst = {one: float((value / least).max()) for one, value in values.items()}
-    assert choose(shipped(), belief, 10, modes=True, **SETTING) == min(worst, key=worst.get)
-    fixed = choose(shipped(), belief, 10, parities=[3], modes=True, **SETTING)
+    assert choose_for(belief, modes=True, **SETTING) == min(worst, key=worst.get)
+    fixed = choose_for(belief, parities=[3], modes=True, **SETTING)
     assert fixed.parity == 3
-    assert choose(shipped(), belief, 10, descriptions=2, **SETTING).descriptions == 2
+    assert choose_for(belief, descriptions=2, **SETTING).descriptions == 2
 
 
 def test_expectations_of_certain_losses():
@@ -281,7 +302,30 @@ def test_what_is_believed_decides_and_not_what_is_true(weights):
     assert found == sorted(found) and found[0] == 0 < found[-1]
 
 
-def test_blocks_need_a_declared_belief(weights):
+def test_blocks_go_by_the_fading_law(weights):
+    """Parity where packets fade one by one; none where a picture's packets share a fade, or the SNR is known."""
+
+    def point(channel="awgn", **more) -> LinkPoint:
+        made_channel = registry.create("channels", channel)
+        return LinkPoint(
+            "phy", channel=made_channel, es_n0_db=8.0, snr_amc_db=8.0, cbr=0.05, **more
+        )
+
+    system = made(weights, parity="auto")
+    block = point().uses(*SIZE) // 6
+    each = point({"name": "rayleigh", "block_length": block})
+    outcomes = [system.simulate(IMAGES, p, SEEDS) for p in (point(), point("rayleigh"), each)]
+    assert [parity_of(o) > 0 for o in outcomes] == [False, False, True], [o.note for o in outcomes]
+    assert all("the losses that the fading law gives" in o.note for o in outcomes)
+    with pytest.raises(ComponentError, match="csi_tx: none the transmitter knows of no fading law"):
+        system.simulate(IMAGES, point(csi_tx="none"), SEEDS)
+    with pytest.raises(
+        ComponentError, match="need believed_loss here: blocks declare no loss rate"
+    ):
+        made(weights, parity="auto", believed_burst=2.0).simulate(IMAGES, point(), SEEDS)
+
+
+def test_a_declared_belief_comes_first_on_blocks_too(weights):
     point = LinkPoint(
         "phy",
         channel=registry.create("channels", "awgn"),
@@ -289,8 +333,6 @@ def test_blocks_need_a_declared_belief(weights):
         snr_amc_db=8.0,
         cbr=0.05,
     )
-    with pytest.raises(ComponentError, match="believed_loss"):
-        made(weights, parity="auto").simulate(IMAGES, point, SEEDS)
     system = made(weights, parity="auto", believed_loss=0.3)
     outcome = system.simulate(IMAGES, point, SEEDS)
     assert parity_of(outcome) > 0 and "of them parity" in system.preview(point, *SIZE)
