@@ -101,10 +101,16 @@ def _any(layer: Any, chosen: list[str]) -> bool:
 
 
 def history_of(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The chain of weights behind a run, the oldest first, from the cards of what it started from."""
+    """The chain of weights behind a run, the oldest first, from the cards of what it started from.
+
+    What several of them have behind them is told once.
+    """
     chain: list[dict[str, Any]] = []
     for card in cards:
         before = card.get("history") or []
         chain += before if isinstance(before, list) else [{"note": before}]
         chain.append({k: v for k, v in card.items() if k != "history"})
-    return chain
+    seen: dict[str, dict[str, Any]] = {}
+    for link in chain:
+        seen.setdefault(link.get("sha256") or repr(sorted(link.items())), link)
+    return list(seen.values())

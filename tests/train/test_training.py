@@ -601,3 +601,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):
         run.train()
     kept = read_arrays(tmp_path / "nan" / "checkpoint.npz")
     assert all(np.isfinite(v).all() for n, v in kept.items() if n.startswith("weights/"))
+
+
+def test_what_two_sources_share_is_told_once():
+    from linksim.train.origin import history_of
+
+    first = {"name": "ntc", "sha256": "a", "steps": 3}
+    left = {"name": "l", "sha256": "b", "history": [{"note": "old"}, first], "parts": ["g_a"]}
+    right = {"name": "r", "sha256": "c", "history": [{"note": "old"}, first | {"parts": ["g_s"]}]}
+    found = history_of([left, right])
+    assert [link.get("sha256") or link["note"] for link in found] == ["old", "a", "b", "c"]
+    assert "history" not in found[2] and found[1] == first
