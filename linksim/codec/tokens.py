@@ -11,7 +11,7 @@ no body repeats is the ``Layout``; headers and checks are the link's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -26,7 +26,7 @@ from linksim.codec.token_fill import CONCEALMENTS, Conceal, Filled, Filler, aver
 from linksim.codec.token_layout import STRIDE, Layout, padded
 from linksim.errors import ComponentError
 from linksim.graphs import Graphs
-from linksim.model.store import Bundle, load_bundle
+from linksim.model.store import Bundle, card_of, load_bundle
 from linksim.model.token_config import TokenConfig
 from linksim.seeds import FrameSeeds
 
@@ -40,6 +40,25 @@ Sizes = Callable[[np.ndarray], np.ndarray]
 POSITIONS_AT_ONCE = 1 << 13  # that are filled in side by side
 
 
+def _config(card: Mapping[str, Any]) -> TokenConfig:
+    """The architecture. Raises: ComponentError: the card is of another network, or has none."""
+    if (network := card.get("network")) not in NETWORKS:
+        raise ComponentError(
+            f"these weights are of the network {network!r}, the token codec needs 'tokens'"
+        )
+    try:
+        return TokenConfig(**card["architecture"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ComponentError(f"the model card has no usable architecture: {error!r}") from error
+
+
+@lru_cache(maxsize=8)
+def _known(weights: str) -> tuple[bytes, int]:
+    """Digest and stages of weights, from their card alone: what planning a study needs."""
+    card = card_of(weights)
+    return Bundle(card, {}).digest, _config(card).stages
+
+
 class Engine:
     """Networks and exact parts of one set of weights.
 
@@ -47,15 +66,8 @@ class Engine:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        if (network := bundle.card.get("network")) not in NETWORKS:
-            raise ComponentError(
-                f"these weights are of the network {network!r}, the token codec needs 'tokens'"
-            )
         self.bundle = bundle
-        try:
-            self.cfg = TokenConfig(**bundle.card["architecture"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ComponentError(f"the model card has no usable architecture: {error!r}") from error
+        self.cfg = _config(bundle.card)
         stages = range(self.cfg.stages)
         try:
             self.books = [bundle.arrays[f"q.stage{s}/codebook"] for s in stages]
@@ -132,12 +144,12 @@ class TokenCodec:
     @property
     def stages(self) -> int:
         """S, most tokens of a position."""
-        return self._engine.cfg.stages
+        return _known(self.weights)[1]
 
     @property
     def digest(self) -> bytes:
         """8 bytes that tell these weights from others."""
-        return self._engine.bundle.digest
+        return _known(self.weights)[0]
 
     @property
     def _engine(self) -> Engine:

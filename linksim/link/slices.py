@@ -261,14 +261,13 @@ class SliceLink:
     def _error_rates(self, option: _Option, point: LinkPoint) -> np.ndarray:
         """Of every packet, for draws of the fade that an image's packets meet together. Returns: [L, N]."""
         assert point.channel is not None
-        seen: dict[int, np.ndarray] = {}
-        found = []
-        for n, plan in enumerate(option.plans):
+        found = np.zeros((csi.LAW_DRAWS, self.count))
+        for plan in dict.fromkeys(option.plans):
             order = plan.num_bits_per_symbol
-            if order not in seen:
-                seen[order] = csi.law_of_parts(point.channel, option.edges, point.snr_amc_db, order)
-            found.append(self._code.error_rate(seen[order][:, n], plan))
-        return np.stack(found, -1)
+            snr = csi.law_of_parts(point.channel, option.edges, point.snr_amc_db, order)
+            mine = [n for n, other in enumerate(option.plans) if other == plan]
+            found[:, mine] = self._code.error_rate(snr[:, mine], plan)
+        return found
 
     # ----------------------------------------------------------------------------------------------- crossing
 

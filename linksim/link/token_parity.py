@@ -106,8 +106,13 @@ class Drawn:
 
     @cached_property
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
-        found, count = np.unique(self.lost, axis=0, return_counts=True)
-        return found, count / len(self.lost)
+        draws, packets = self.lost.shape
+        if packets > MOST_LISTED:
+            return self.lost, np.full(draws, 1 / draws)
+        bit = 1 << np.arange(packets)
+        count = np.bincount(self.lost @ bit, minlength=1)
+        met = np.flatnonzero(count)
+        return (met[:, None] & bit) > 0, count[met] / draws
 
     def patterns(self, packets: int) -> tuple[np.ndarray, np.ndarray]:
         """See Belief.patterns. Args: packets: N, what it was drawn for."""

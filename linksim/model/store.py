@@ -275,7 +275,13 @@ def load_bundle(name: str) -> Bundle:
     return _load(name, _CHAIN)
 
 
-def _load(name: str, chain: int) -> Bundle:
+def card_of(name: str) -> Mapping[str, Any]:
+    """The model card of weights, without the weights. Args, raises: as ``load_bundle``, where that is in the card."""
+    return _card(name)[1]
+
+
+def _card(name: str) -> tuple[Path, Mapping[str, Any], list[tuple[str, str, list, list]]]:
+    """Path of the weights, their card, and what the card says of the files that they share parts with."""
     path = Path(name) if name.endswith(".npz") else SHIPPED / f"{name}.npz"
     card_path = path.with_suffix(".json")
     if not card_path.is_file():
@@ -286,13 +292,19 @@ def _load(name: str, chain: int) -> Bundle:
         )
     try:
         card = json.loads(card_path.read_text())
-        digest = str(card["sha256"])
+        _ = str(card["sha256"])
         shared = [
             (str(s["weights"]), str(s["sha256"]), list(s["parts"]), list(s.get("differences", ())))
             for s in _shared(card)
         ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ComponentError(f"{card_path.name} is not a model card ({error!r})") from error
+    return path, card, shared
+
+
+def _load(name: str, chain: int) -> Bundle:
+    path, card, shared = _card(name)
+    card_path, digest = path.with_suffix(".json"), str(card["sha256"])
     own = {k: v.astype(np.float32) for k, v in read_arrays(path, sha256=digest).items()}
     arrays: dict[str, np.ndarray] = {}
     for weights, expected, parts, differences in shared:

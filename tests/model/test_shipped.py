@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from linksim.errors import ComponentError, MissingAssetError
-from linksim.model.store import LIMIT, SHIPPED, load_bundle
+from linksim.model.store import LIMIT, SHIPPED, Bundle, card_of, load_bundle
 from linksim.train.tasks import task_class
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.json"))
@@ -84,3 +84,11 @@ def test_damaged_weights_are_refused(name, tmp_path):
 def test_names_that_are_not_shipped_are_told():
     with pytest.raises(MissingAssetError, match="shipped are"):
         load_bundle("no-such-weights")
+
+
+def test_a_card_alone_is_what_the_bundle_has():
+    for name in ("tokens", "ntc"):
+        whole = load_bundle(name)
+        assert card_of(name) == whole.card and Bundle(card_of(name), {}).digest == whole.digest
+    with pytest.raises(MissingAssetError, match="no model card nothing"):
+        card_of("nothing")
