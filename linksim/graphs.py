@@ -53,8 +53,7 @@ class Graphs:
         Args: name: of a method of the network, or of ``function``, the same for the same one; arrays: [B, ...] or
               scalars, taken as float32.
         """
-        import keras
-
+        keras = quiet.load("keras")
         function = function or getattr(self.net, name)
         given = [np.asarray(a, np.float32) for a in arrays]
         if keras.backend.backend() == "tensorflow":

@@ -131,3 +131,22 @@ def test_networks_give_the_same_on_one_thread_and_on_three(tmp_path: Path) -> No
     assert len(one.files) == 5 + ("LINKSIM_ASSETS" in os.environ)
     for name in one.files:
         np.testing.assert_array_equal(one[name], three[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from linksim.codec.tokens import TokenCodec; TokenCodec().tokenise(x)",
+        "from linksim.codec.ntc import Ntc; Ntc().encode(x, np.array([4000]))",
+        "from linksim.joint.machine import machine; machine('ntscc')",
+    ],
+    ids=["tokens", "ntc", "ntscc"],
+)
+def test_whoever_needs_tensorflow_first_gets_one_thread_an_operation(first: str) -> None:
+    code = f"import numpy as np; x = np.zeros((1, 64, 64, 3), np.uint8); {first}\n"
+    code += "import os; print(os.environ['TF_NUM_INTRAOP_THREADS'])"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "LINKSIM_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=clean
+    )
+    assert done.stdout.split()[-1] == "1" and done.stderr == ""
