@@ -42,6 +42,7 @@ class Graphs:
         if self._net is None:
             with self._lock:
                 if self._net is None:
+                    quiet.load("keras")
                     self._net = self._make()
         return self._net
 

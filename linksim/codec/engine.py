@@ -27,10 +27,10 @@ from linksim.codec.ranges import Corrupt, Reader, Writer
 from linksim.codec.tables import ESCAPE_LIMIT, ScaleTables, Table, prior_tables
 from linksim.errors import ComponentError
 from linksim.graphs import Graphs
+from linksim.model.ntc_config import STRIDE_Z, NtcConfig
 from linksim.model.store import Bundle, belongs, load_bundle
 
 LEVELS = 128  # quality = level / LEVELS; a power of two, so that quality_basis is exact
-STRIDE_Z = 64
 DRAWS = ("g_s", "ungain")  # what a decoder of one's own may have of its own
 
 
@@ -69,7 +69,6 @@ class Engine:
     def __init__(self, bundle: Bundle) -> None:
         quiet.load("keras")
         from linksim.model.entropy import RAW_MAX, SCALE_MIN
-        from linksim.model.ntc import NtcConfig
 
         if (network := bundle.card.get("network")) not in ("ntc", "ntc-perceptual"):
             raise ComponentError(
@@ -253,5 +252,7 @@ def painter(weights: str, decoder: str, blend: float) -> Engine:
         raise ComponentError(
             f"the decoder {decoder!r} was trained for other latents than those of {weights!r}"
         )
+    if blend == 1:
+        return Engine(other)
     arrays = {k: (1 - blend) * a + blend * other.arrays[k] for k, a in mine.arrays.items()}
-    return Engine(Bundle(other.card, arrays if blend < 1 else other.arrays))
+    return Engine(Bundle(other.card, arrays))

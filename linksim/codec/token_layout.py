@@ -28,9 +28,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from linksim.model.ntc_config import STRIDE
+
 Interleave = Literal["raster", "checker", "random"]
 INTERLEAVES: tuple[Interleave, ...] = get_args(Interleave)
-STRIDE = 16  # pixels of a position's side
 STAGES = 8  # S
 MAX_PACKETS = 255
 MAX_POSITIONS = 1 << 14  # a picture of 2048 x 2048

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from linksim import cores, quiet
+from linksim import cores
 from linksim.codec.fixed_tokens import FixedTokens
 from linksim.codec.indices import PriorName
 from linksim.codec.token_coder import Packed, Read, TokenCoder
@@ -97,7 +97,6 @@ class Engine:
         return self._graphs.net
 
     def _network(self) -> Any:
-        quiet.load("keras")
         from linksim.model.store import assign
         from linksim.model.token_net import TokenNet
 

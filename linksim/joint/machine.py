@@ -12,13 +12,13 @@ from linksim import quiet, registry
 from linksim.errors import ComponentError
 from linksim.graphs import Graphs, rows_of_part
 from linksim.joint.slope import mse_slope, slope, update_noise, updated
+from linksim.model.ntc_config import STRIDE
 from linksim.seeds import Seed
 
 NETWORKS = ("ntscc", "ntscc-update", "ntscc-perceptual", "deepjscc")  # whose weights fit
 REFINE_RATE, REFINE_BETAS = 0.09, (0.5, 0.99)  # of Adam: the best on validation faces
 REFINE_LPIPS = 8.0  # nats of ln MSE that one of LPIPS counts; on validation faces better than 32
 UPDATES = 2  # of symbols by f_u, unless a scenario says how many
-STRIDE = 16  # pixels of an embedding's side, as in linksim.model.ntc, which would load Keras here
 SLOPES = 1 << 21  # pixels with slopes at once: some 2 GB
 
 

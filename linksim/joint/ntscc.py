@@ -23,8 +23,9 @@ import numpy as np
 
 from linksim.errors import BudgetError
 from linksim.joint import level_code
-from linksim.joint.machine import STRIDE, Machine, lpips_squeeze, machine
+from linksim.joint.machine import Machine, lpips_squeeze, machine
 from linksim.joint.profile import MIN_K, allocate, levels_of
+from linksim.model.ntc_config import STRIDE
 from linksim.types import (
     Decoded,
     Delivered,

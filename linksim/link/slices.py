@@ -240,12 +240,10 @@ class SliceLink:
 
     def ways(self, point: LinkPoint, height: int, width: int) -> list[tuple[int, np.ndarray]]:
         """The ways to send an image that the rule leaves open, as a judge sees them: one where the SNR is known."""
-        options = self._options(point.uses(height, width))
-        tx = csi.knowledge(point, point.uses(height, width), FrameSeeds.of(0, 1))
-        if self.amc.resolve(tx) == "target":
-            chosen = self.rooms(point, height, width, FrameSeeds.of(0, 1)).choice
-            assert chosen is not None
-            options = [options[chosen[0]]]
+        uses, one = point.uses(height, width), FrameSeeds.of(0, 1)
+        options = self._options(uses)
+        if self.amc.resolve(csi.knowledge(point, uses, one)) == "target":
+            options = [options[self._choose(options, point, uses, one, None)[0]]]
         return self._weighed(options, point)
 
     def _weighed(

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from linksim.graphs import Graphs
+from linksim.model.ntc_config import STRIDE_Z
 from linksim.model.store import load_bundle
 
 QUALITY = 0.4  # of NTC at which rates are estimated: about 0.17 bpp on faces
-STRIDE_Z = 64
 
 
 @lru_cache(maxsize=4)
