@@ -22,7 +22,13 @@ from linksim.link.digital import DigitalLink
 from linksim.link.harq import Harq
 from linksim.link.harq_link import HarqLink
 from linksim.link.packet_link import PacketLink
-from linksim.link.system import GREY, LinkPoint, Outcome, apply_failure_policy, final_status
+from linksim.link.system import (
+    LinkPoint,
+    Outcome,
+    apply_failure_policy,
+    final_status,
+    mse_of_grey,
+)
 from linksim.phy.mcs import TABLE
 from linksim.seeds import FrameSeeds
 from linksim.types import (
@@ -178,14 +184,8 @@ class Carrier:
         elif rule == "target":
             choice = self._pick_for_target(options, tx)
         else:
-            failed = np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
             choice = amc_rules.choose_for_distortion(
-                options,
-                self._code,
-                tx,
-                ends.distortion,
-                failed,
-                budgets,
+                options, self._code, tx, ends.distortion, mse_of_grey(images), budgets
             )
         rows = np.arange(len(images))
         return self._cross(ends, rows, point, seeds, options, choice, rule == "expected-distortion")
@@ -241,7 +241,7 @@ class Carrier:
     ) -> Frame:
         x, ledger = self.digital.send(packets, [options[c].plan for c in choice])
         if signalled:
-            x = np.concatenate([control.modulate(choice), x], axis=1)
+            x = control.among(choice, x)
             word = np.full(len(x), float(control.NUM_USES))
             ledger = ledger + Ledger.zeros(len(x), headers=word)
         return Frame(x, np.full(len(x), x.shape[1], np.int64), ledger)
@@ -250,12 +250,10 @@ class Carrier:
         self, received: Received, options: list[Candidate], sent: np.ndarray, signalled: bool
     ) -> Delivered:
         """The receiver's side. ``sent`` is what it derives by itself, or, if signalled, what it must read in band."""
-        size = received.y.shape[1]
         if not signalled:
             return Delivered(*self.digital.receive(received, [options[c].plan for c in sent]))
-        read = control.demodulate(received.slice(0, control.NUM_USES))
+        read, block = control.apart(received)
         read = np.where(read < len(options), read, 0)
-        block = received.slice(control.NUM_USES, size)
         return Delivered(*self.digital.receive(block, [options[c].plan for c in read]))
 
     def _simulate_genie(
@@ -329,9 +327,9 @@ class Carrier:
         )
         ends.prepare(budgets)
         if rule == "expected-distortion":
-            failed = np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
             residual = np.array([o.residual for o in options])
-            choice = amc_rules.choose_by_risk(ends.distortion(budgets), failed, residual)
+            arrives = ends.distortion(budgets)
+            choice = amc_rules.choose_by_risk(arrives, mse_of_grey(images), residual)
         else:
             choice = np.full(len(images), self._hybrid.most_for_target(options), np.int64)
         packets = ends.encode(rows, budgets[choice])

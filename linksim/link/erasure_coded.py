@@ -12,14 +12,20 @@ import numpy as np
 from linksim import registry
 from linksim.errors import BudgetError, ComponentError
 from linksim.link import framing
-from linksim.link.amc import Amc
-from linksim.link.slices import Crossed, Rooms, Slice, SliceLink
-from linksim.link.system import LinkPoint, Outcome, apply_failure_policy, final_status
+from linksim.link.amc import Amc, choose_by_risk
+from linksim.link.slices import Crossed, Rooms, Slice, SliceLink, Ways
+from linksim.link.system import (
+    LinkPoint,
+    Outcome,
+    apply_failure_policy,
+    final_status,
+    mse_of_grey,
+)
 from linksim.packet import pieces
 from linksim.packet.reed_solomon import ReedSolomon
 from linksim.packet.varint import varint
 from linksim.seeds import FrameSeeds
-from linksim.types import Codec, Delivered
+from linksim.types import Codec, Delivered, Preparing
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,9 @@ class ErasureCoded:
       packets:      N, of an image, parity included, 1..64.
       parity:       P of them, 0..N-1.
       channel_code: channel code, likewise (phy).
-      amc:          how the MCS is chosen (phy; ``target`` is a packet's error rate).
+      amc:          how the MCS is chosen (phy; ``target`` is a packet's error rate). "auto" over a fade that the
+                    transmitter does not know: for each image the MCS with the least mean squared error to expect, a
+                    picture being lost with more than P packets of the draws of the fading law; a control word tells.
       backend:      of the demapper: "fast" or "sionna".
       mtu:          bytes of a packet at most, header and CRC included (packet link).
     """
@@ -91,24 +99,34 @@ class ErasureCoded:
     def preview(self, point: LinkPoint, height: int, width: int) -> str:
         """See System.preview."""
         _no_mean(point)
-        text, rooms = self._link.describe(point, height, width)
-        room, least = (
-            int(self._budgets(rooms, point.kind)[0]),
-            self._encoder.min_bits(height, width),
-        )
-        fading = point.kind == "phy" and point.csi_tx == "instantaneous"
-        if room < least and not fading:
+        least = self._encoder.min_bits(height, width)
+        ways = self._link.open_ways(point, height, width)
+        if ways is None:
+            text, rooms = self._link.describe(point, height, width)
+            room = int(self._budgets(rooms, point.kind)[0])
+            varies = point.kind == "phy" and point.csi_tx == "instantaneous"
+        else:
+            low, high = ways.options[0].mcs.name, ways.options[-1].mcs.name
+            uses = point.uses(height, width)
+            text = f"{uses} uses in {self.packets} blocks, {low} .. {high} by the picture"
+            room, varies = int(self._way_budgets(ways).max()), False
+        if room < least and not varies:
             raise BudgetError(
                 f"{text} with {self.parity} of parity leave the codec {room} bits, below the {least} that it needs for "
                 f"{height}x{width}; raise the budget, send fewer packets or less parity"
             )
-        return f"{text}, {self.parity} of them parity, {room // 8} bytes for the codec"
+        most = "at most " if ways is not None else ""
+        return f"{text}, {self.parity} of them parity, {most}{room // 8} bytes for the codec"
 
     def simulate(self, images: np.ndarray, point: LinkPoint, seeds: FrameSeeds) -> Outcome:
         """See System.simulate."""
         _no_mean(point)
         height, width = images.shape[1:3]
-        rooms = self._link.rooms(point, height, width, seeds)
+        ways = self._link.open_ways(point, height, width)
+        if ways is None:
+            rooms = self._link.rooms(point, height, width, seeds)
+        else:
+            rooms = ways.rooms(self._choice(images, ways))
         coded = self._encoder.encode(images, self._budgets(rooms, point.kind))
         counts = [len(image) for image in coded.of]
         sent = [self._pack(image, point.kind) for image in coded.of]
@@ -124,6 +142,18 @@ class ErasureCoded:
             crossed.mcs,
             crossed.papr_db,
         )
+
+    def _way_budgets(self, ways: Ways) -> np.ndarray:
+        """Bits of the codec's packet under each way. Returns: [M] int64."""
+        return self._budgets(ways.rooms(np.arange(len(ways.options))), "phy")
+
+    def _choice(self, images: np.ndarray, ways: Ways) -> np.ndarray:
+        """The way of each image. Returns: [B] int64."""
+        budgets = self._way_budgets(ways)
+        if isinstance(self._encoder, Preparing):
+            self._encoder.prepare(images, budgets)
+        fails = np.array([float((lost.sum(1) > self.parity).mean()) for lost in ways.lost])
+        return choose_by_risk(self._encoder.distortion(images, budgets), mse_of_grey(images), fails)
 
     def _pack(self, image: Sequence[Any], kind: str) -> list[Slice]:
         """The packets of an image; none where the codec has no picture."""

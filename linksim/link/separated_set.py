@@ -23,6 +23,7 @@ from linksim.link.system import (
     Outcome,
     apply_failure_policy,
     final_status,
+    mse_of_grey,
 )
 from linksim.packet import fragment
 from linksim.phy.mcs import TABLE, Mcs
@@ -138,7 +139,7 @@ class SeparatedSet:
         total, count = 0.0, 0
         for images, _ in frames():
             fail = fails[images.shape[1:3]]
-            failed = np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
+            failed = mse_of_grey(images)
             total += float(((1 - fail) * self._distortion(images, level) + fail * failed).sum())
             count += len(images)
         return total / count, {"level": level, "mcs": mcs.index}

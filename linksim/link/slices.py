@@ -6,7 +6,9 @@
 
 so that an erasure rate and an SNR are two views of one system. The blocks share the image's channel uses by a rule that
 both ends know: in equal parts, or by ``shares``; those of packets that are protected better (``lowered``) get as many
-more as their lower MCS asks for. Nothing of it is signalled.
+more as their lower MCS asks for. Nothing of it is signalled, but for the MCS where a system chooses it by the picture:
+
+    phy:     | block 0 | block 1 | ... | block N-1 |, a control word evenly among their symbols
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 
 from linksim import registry
 from linksim.errors import BudgetError
-from linksim.link import csi, framing, guard, overhead
+from linksim.link import control, csi, framing, guard, overhead
 from linksim.link.amc import Amc, Candidate, choose_for_target
 from linksim.link.digital import DigitalLink
 from linksim.link.system import LinkPoint
@@ -59,7 +61,8 @@ class Slice:
 class _Option:
     """An MCS with the blocks that it makes of an image's channel uses.
 
-    Args: mcs: of the packets that are not protected better. edges: N + 1, where blocks begin. plans: N.
+    Args: mcs: of the packets that are not protected better. edges: N + 1, where blocks begin and the last one ends.
+          plans: N.
     """
 
     mcs: Mcs
@@ -85,12 +88,35 @@ class Rooms:
       total: [B] int64 bytes of an image's packets together.
       each:  [B, N] int64 bytes of each packet.
       options, choice: how they are sent (phy): choice [B].
+      told: whether a control word tells the choice, which the receiver cannot derive.
     """
 
     total: np.ndarray
     each: np.ndarray
     options: tuple[_Option, ...] = ()
     choice: np.ndarray | None = None
+    told: bool = False
+
+    @classmethod
+    def of(cls, options: Sequence[_Option], choice: np.ndarray, *, told: bool = False) -> Rooms:
+        """Those that options of ``choice`` [B] make."""
+        each = np.stack([options[c].room for c in choice])
+        return cls(each.sum(axis=1), each, tuple(options), choice, told)
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Ways to send an image, among which a system chooses for each by itself.
+
+    Args: options: in the order that the control word counts. lost: of each, M draws of what is lost, [M, N] bool.
+    """
+
+    options: tuple[_Option, ...]
+    lost: tuple[np.ndarray, ...]
+
+    def rooms(self, choice: np.ndarray) -> Rooms:
+        """What packets may hold. Args: choice [B]."""
+        return Rooms.of(self.options, choice, told=True)
 
 
 @dataclass(frozen=True)
@@ -113,8 +139,9 @@ class SliceLink:
     Args:
       channel_code: by name or as a mapping with its parameters (phy).
       amc:          how the MCS is chosen (phy): rule "target" with the error rate of a *packet*, "fixed", or "auto":
-                    target, and where the fade is not known the MCS that the system judges best by the fading law, or
-                    if it has no judgement that from which most bits arrive in the mean.
+                    target, and where the fade is not known the MCS that the system judges best by the fading law (for
+                    all images alike, or for each, which a control word tells), or if it has no judgement that from
+                    which most bits arrive in the mean.
       backend:      of the demapper.
       mtu:          bytes of a packet at most (packet link).
       lowered:      N, how many entries of the MCS table below the others each packet is sent (phy).
@@ -173,9 +200,7 @@ class SliceLink:
             return Rooms(total, np.full((batch, self.count), self.mtu, np.int64))
         uses = point.uses(height, width)
         options = self._options(uses)
-        choice = self._choose(options, point, uses, seeds, judge)
-        each = np.stack([options[c].room for c in choice])
-        return Rooms(each.sum(axis=1), each, tuple(options), choice)
+        return Rooms.of(options, self._choose(options, point, uses, seeds, judge))
 
     def describe(
         self, point: LinkPoint, height: int, width: int, judge: Judge | None = None
@@ -237,6 +262,21 @@ class SliceLink:
         else:
             best = judge(self._weighed(options, point))
         return np.full(len(seeds), best, np.int64)
+
+    def open_ways(self, point: LinkPoint, height: int, width: int) -> Ways | None:
+        """The ways to send an image where the fading law leaves them open; None where the rule decides."""
+        if point.kind == "packet":
+            return None
+        uses = point.uses(height, width)
+        known = csi.knowledge(point, uses, FrameSeeds.of(0, 1))
+        if self.amc.resolve(known) != "expected-distortion":
+            return None
+        if uses <= control.NUM_USES:
+            raise BudgetError(
+                f"{uses} channel uses do not hold the {control.NUM_USES} of the control word; raise cbr"
+            )
+        options = self._options(uses - control.NUM_USES)
+        return Ways(tuple(options), tuple(lost for _, lost in self._weighed(options, point)))
 
     def ways(self, point: LinkPoint, height: int, width: int) -> list[tuple[int, np.ndarray]]:
         """The ways to send an image that the rule leaves open, as a judge sees them: one where the SNR is known."""
@@ -315,6 +355,7 @@ class SliceLink:
         assert point.channel is not None and rooms.choice is not None
         batch = len(packets)
         chosen = [rooms.options[c] for c in rooms.choice]
+        names = tuple(option.mcs.name for option in chosen)
         plans = [plan for option in chosen for plan in option.plans]
         longest = max(plan.num_symbols for plan in plans)
         rows: list[Slice | None] = []
@@ -328,14 +369,22 @@ class SliceLink:
             for n, (start, stop) in enumerate(pairwise(option.edges)):
                 x[b, start:stop] = blocks[b, n, : stop - start]
         ledger = self._rebook(ledger, rows, plans, batch)
+        if rooms.told:
+            x = control.among(rooms.choice, x)
+            word = np.full(batch, float(control.NUM_USES))
+            ledger = ledger + Ledger.zeros(batch, headers=word)
         frame = Frame(x, np.full(batch, x.shape[1], np.int64), ledger)
         received, ledger = overhead.cross(point.channel, frame, point.n0, seeds)
-        found, ok = self._digital.receive(_stacked(received, chosen, longest), plans)
+        if rooms.told:
+            told, received = control.apart(received)
+            chosen = [rooms.options[c if c < len(rooms.options) else 0] for c in told]
+            plans = [plan for option in chosen for plan in option.plans]
+        found, ok = self._digital.receive(_stacked(received, chosen), plans)
         arrived = [p[0] if good == (True,) else None for p, good in zip(found, ok, strict=True)]
         of_image = tuple(
             tuple(arrived[b * self.count : (b + 1) * self.count]) for b in range(batch)
         )
-        return Crossed(of_image, ledger, tuple(o.mcs.name for o in chosen), frame.papr_db())
+        return Crossed(of_image, ledger, names, frame.papr_db())
 
     def _rebook(
         self, ledger: Ledger, rows: list[Slice | None], plans: list[BlockPlan], batch: int
@@ -356,10 +405,11 @@ class SliceLink:
         return Ledger(**{n: v.reshape(batch, self.count).sum(axis=1) for n, v in books.items()})
 
 
-def _stacked(received: Received, chosen: list[_Option], longest: int) -> Received:
-    """The received blocks as rows, [B N, longest], zeros behind the shorter ones."""
+def _stacked(received: Received, chosen: list[_Option]) -> Received:
+    """The received blocks as rows, [B N, length of the longest], zeros behind the shorter ones."""
     y, h, n0 = received.full()
     count = len(chosen[0].plans)
+    longest = max(plan.num_symbols for option in chosen for plan in option.plans)
     rows = [np.zeros((len(chosen) * count, longest), a.dtype) for a in (y, h, n0)]
     for b, option in enumerate(chosen):
         for n, (start, stop) in enumerate(pairwise(option.edges)):

@@ -166,6 +166,11 @@ class Calibrated(Protocol):
         ...
 
 
+def mse_of_grey(images: np.ndarray) -> np.ndarray:
+    """Error of the fallback picture in the place of each. Args: images [B, H, W, 3] uint8. Returns: [B] float64."""
+    return np.mean((images.astype(np.float64) - GREY) ** 2, axis=(1, 2, 3))
+
+
 def apply_failure_policy(decoded: Decoded, shape: tuple[int, ...], policy: Failure) -> np.ndarray:
     """The pictures that the receiver shows.
 

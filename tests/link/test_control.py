@@ -44,3 +44,32 @@ def test_a_word_out_of_range_is_refused():
 def test_nan_symbols_give_some_word():
     y = np.full((2, control.NUM_USES), np.nan, np.complex64)
     assert control.demodulate(Received(y, np.ones((2, 1), np.complex64), 0.1)).shape == (2,)
+
+
+@pytest.mark.parametrize("size", [1, 47, 48, 500, 2000])
+def test_words_stand_evenly_among_the_symbols(size):
+    rng = np.random.default_rng(size)
+    index = np.arange(0, 64, 7)
+    x = rng.standard_normal((len(index), size)).astype(np.complex64)
+    frame = control.among(index, x)
+    assert frame.shape == (len(index), control.NUM_USES + size)
+    one = np.ones((len(index), 1), np.complex64)
+    read, rest = control.apart(Received(frame, one, np.float32(1e-9)))
+    np.testing.assert_array_equal(read, index)
+    np.testing.assert_array_equal(rest.y, x)
+    word, _ = control._places(frame.shape[1])
+    gaps = np.diff(word)
+    assert gaps.min() >= 1 and np.ptp(gaps) <= 1
+    assert abs(word[0] - (frame.shape[1] - 1 - word[-1])) <= 1, (
+        "as far from the first as from the last"
+    )
+
+
+def test_a_word_outlives_a_fade_of_a_tenth_of_the_frame():
+    index = np.arange(64)
+    x = control.among(index, np.ones((64, 432), np.complex64))
+    for start in range(0, 480, 48):
+        h = np.ones_like(x)
+        h[:, start : start + 48] = 0
+        read, _ = control.apart(Received(h * x, h, np.float32(0.01)))
+        np.testing.assert_array_equal(read, index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from linksim import registry
 from linksim.channel.awgn import Awgn
 from linksim.channel.fading import Rayleigh
 from linksim.errors import BudgetError, ComponentError
+from linksim.link import control
 from linksim.link.amc import Amc
 from linksim.link.erasure_coded import ErasureCoded
 from linksim.link.separated import Separated
@@ -127,10 +128,51 @@ def test_parity_lives_through_lost_blocks():
     assert with_parity.count(Status.OK) > without.count(Status.OK)
 
 
+FADED = Rayleigh(block_length=1_000_000)  # an image's packets share their fade
+
+
+def test_an_unknown_fade_is_met_by_the_picture():
+    """Rayleigh, mean CSI: each image has the MCS that leaves least to expect, told in a control word."""
+    many, seeds = np.concatenate([IMAGES] * 20), FrameSeeds.of(8, 20 * COUNT)
+    point = phy(snr=14.0, cbr=0.8, channel=FADED)
+    chosen = SYSTEM.simulate(many, point, seeds)
+    assert chosen.ledger.total == pytest.approx(point.uses(*SIZE))
+    assert (chosen.ledger.headers >= control.NUM_USES).all()
+    assert "by the picture" in SYSTEM.preview(point, *SIZE)
+
+    def error(outcome):
+        return np.mean((outcome.images.astype(float) - many) ** 2)
+
+    fixed = [
+        error(replace(SYSTEM, amc=Amc("fixed", mcs=m)).simulate(many, point, seeds))
+        for m in range(0, 27, 2)
+    ]
+    assert min(fixed) < 0.5 * max(fixed)
+    assert error(chosen) < 1.1 * min(fixed)
+
+
+def test_the_control_word_is_what_the_receiver_goes_by(monkeypatch):
+    point = phy(snr=40.0, cbr=0.8, channel=FADED)
+    good = SYSTEM.simulate(IMAGES, point, SEEDS)
+    assert good.status.count(Status.OK) == COUNT
+    read = control.demodulate
+
+    def misread(received):
+        return np.where(read(received) == 0, 1, 0)
+
+    monkeypatch.setattr(control, "demodulate", misread)
+    bad = SYSTEM.simulate(IMAGES, point, SEEDS)
+    assert bad.status.count(Status.FAILED) == COUNT and bad.mcs == good.mcs
+    # a word that names no MCS
+    monkeypatch.setattr(control, "demodulate", lambda received: read(received) * 0 + 63)
+    assert SYSTEM.simulate(IMAGES, point, SEEDS).status.count(Status.FAILED) == COUNT
+
+
 def test_a_frame_does_not_depend_on_its_batch():
     for point in (
         packet(Iid(0.3)),
         phy(channel=Rayleigh(block_length=100), csi_tx="instantaneous"),
+        phy(channel=FADED),
     ):
         together = SYSTEM.simulate(IMAGES, point, SEEDS)
         alone = SYSTEM.simulate(IMAGES[4:5], point, SEEDS.take([4]))
@@ -145,6 +187,10 @@ def test_budgets_too_small():
     assert set(outcome.status) == {Status.OUTAGE} and (outcome.ledger.total == 0).all()
     with pytest.raises(BudgetError, match="no MCS makes 8 blocks of"):
         SYSTEM.preview(phy(cbr=0.004), *SIZE)
+    with pytest.raises(BudgetError, match="do not hold the 48 of the control word"):
+        SYSTEM.preview(phy(cbr=0.005, channel=FADED), *SIZE)
+    with pytest.raises(BudgetError, match="no MCS makes 8 blocks of"):
+        SYSTEM.preview(phy(cbr=0.008, channel=FADED), *SIZE)
     with pytest.raises(ComponentError, match="budget: per_image"):
         SYSTEM.preview(packet(Iid(0.0), budget="mean"), *SIZE)
 
