@@ -77,7 +77,8 @@ def load(source: DataSource, cache: Path, seed: Seed) -> np.ndarray:
     paths = resolve(source.path)
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in paths]
     kind = () if source.pairs == "none" else (source.pairs,)
-    key = hashlib.sha256(repr((source.crops, source.size, seed.key, stamp, *kind)).encode())
+    drawn = seed.key if source.crops else b""  # whole images are the same for every seed
+    key = hashlib.sha256(repr((source.crops, source.size, drawn, stamp, *kind)).encode())
     target = cache / f"{key.hexdigest()[:16]}.npy"
     if not target.is_file():
         cache.mkdir(parents=True, exist_ok=True)

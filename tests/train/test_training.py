@@ -224,6 +224,11 @@ def test_images_are_decoded_once(data, tmp_path):
     stamp = [p.stat().st_mtime_ns for p in tmp_path.iterdir()]
     assert np.array_equal(first, load(source, tmp_path, Seed.root(1)))
     assert [p.stat().st_mtime_ns for p in tmp_path.iterdir()] == stamp
+    assert not np.array_equal(first, load(source, tmp_path, Seed.root(2))), "other crops"
+    whole = DataSource(str(data / "shard.tar"), size=64)
+    for seed in (1, 2):
+        load(whole, tmp_path, Seed.root(seed))
+    assert len(list(tmp_path.iterdir())) == 3, "whole images serve all seeds"
 
 
 def test_runs_that_share_a_cache_may_decode_at_once(data, tmp_path):
