@@ -80,7 +80,8 @@ class Ntc:
     Args:
       weights: name of shipped weights, or path of an exported .npz (its card beside it).
       refine:  steps of gradient descent by which the encoder looks for latents that cost less and show more
-               (``linksim.codec.ntc_refine``); 0: as the network has them. The decoder need not know.
+               (``linksim.codec.ntc_refine``); 0: as the network has them; 3 bring most of what few can, 200 most of
+               what many can. The decoder need not know.
       decoder: weights that draw the picture instead ("" for the same): a perceptual decoder of the same packets. What
                the encoder optimises stays the picture that ``weights`` draw.
       blend:   how much of ``decoder`` there is in what draws, the rest being ``weights``: between 0 and 1 the networks
