@@ -4,8 +4,8 @@ A network codes all pictures alike; the encoder, which has the decoder's weights
 one at hand. Rounding has no gradient, so each latent is drawn between its two neighbouring integers, softly, and the
 draw gets harder from step to step: stochastic Gumbel annealing. The decoder need not know.
 
-Annealing takes some twenty steps to bring anything. Few steps go straight down the slope that the latents have where they
-are rounded, each half as far as the one before; more of those would run away, since rounding hides what they do.
+Annealing takes some twenty steps to bring anything. Few steps go straight down the slope that the latents have where
+they are rounded, each half as far as the one before; equal ones would run away, since rounding hides what they do.
 
 # deviates: Adam divides a slope by its own size; here by that and its picture's together, for within some dozen steps
 # the many latents that hardly matter would otherwise walk at random (measured: -0.5 to -2.5 dB instead of +0.2 to 0.4).
@@ -51,9 +51,9 @@ class Refiner:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Better latents for each picture's R + lambda D.
 
-        Up to ``FEW`` steps move y alone. Of more, every other one draws noise and the next one sees its negative, which is another draw of the same law and
-        cancels what is linear in the noise from the slope. The noise is the same for all pictures and in every run: a
-        picture's latents depend on it alone.
+        Up to ``FEW`` steps move y alone. Of more, every other one draws noise and the next one sees its negative, which
+        is another draw of the same law and cancels what is linear in the noise from the slope. The noise is the same
+        for all pictures and in every run: a picture's latents depend on it alone.
 
         Args:
           images:     [B,H,W,3] uint8; what is padded besides has no distortion.
