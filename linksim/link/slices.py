@@ -256,11 +256,11 @@ class SliceLink:
             candidates = [Candidate(o.mcs, o.plans[plain]) for o in options]
             return choose_for_target(candidates, self._code, tx, self.amc.target)
         if judge is None:
-            rates = [self._error_rates(option, point) for option in options]
+            rates = [self._error_rates(option, point, uses) for option in options]
             arrives = [float((1 - r.mean(0)) @ o.room) for o, r in zip(options, rates, strict=True)]
             best = int(np.argmax(arrives))
         else:
-            best = judge(self._weighed(options, point))
+            best = judge(self._weighed(options, point, uses))
         return np.full(len(seeds), best, np.int64)
 
     def open_ways(self, point: LinkPoint, height: int, width: int) -> Ways | None:
@@ -276,7 +276,7 @@ class SliceLink:
                 f"{uses} channel uses do not hold the {control.NUM_USES} of the control word; raise cbr"
             )
         options = self._options(uses - control.NUM_USES)
-        return Ways(tuple(options), tuple(lost for _, lost in self._weighed(options, point)))
+        return Ways(tuple(options), tuple(lost for _, lost in self._weighed(options, point, uses)))
 
     def ways(self, point: LinkPoint, height: int, width: int) -> list[tuple[int, np.ndarray]]:
         """The ways to send an image that the rule leaves open, as a judge sees them: one where the SNR is known."""
@@ -284,25 +284,30 @@ class SliceLink:
         options = self._options(uses)
         if self.amc.resolve(csi.knowledge(point, uses, one)) == "target":
             options = [options[self._choose(options, point, uses, one, None)[0]]]
-        return self._weighed(options, point)
+        return self._weighed(options, point, uses)
 
     def _weighed(
-        self, options: Sequence[_Option], point: LinkPoint
+        self, options: Sequence[_Option], point: LinkPoint, uses: int
     ) -> list[tuple[int, np.ndarray]]:
         """Bytes of each option and what is lost; the same draws for all, so that what differs is the MCS."""
-        rates = [self._error_rates(option, point) for option in options]
+        rates = [self._error_rates(option, point, uses) for option in options]
         drawn = Seed.root(0).child("loss patterns").generator()
         chance = drawn.random((LOSS_DRAWS, *rates[0].shape))
         lost = [(chance < r).reshape(-1, self.count) for r in rates]
         return [(int(o.room.sum()), x) for o, x in zip(options, lost, strict=True)]
 
-    def _error_rates(self, option: _Option, point: LinkPoint) -> np.ndarray:
-        """Of every packet, for draws of the fade that an image's packets meet together. Returns: [L, N]."""
+    def _error_rates(self, option: _Option, point: LinkPoint, uses: int) -> np.ndarray:
+        """Of every packet, for draws of the fade that an image's packets meet together.
+
+        Args:    uses: of the frame, over which the blocks spread, whatever else stands among them.
+        Returns: [L, N].
+        """
         assert point.channel is not None
+        edges = tuple(edge * uses // option.edges[-1] for edge in option.edges)
         found = np.zeros((csi.LAW_DRAWS, self.count))
         for plan in dict.fromkeys(option.plans):
             order = plan.num_bits_per_symbol
-            snr = csi.law_of_parts(point.channel, option.edges, point.snr_amc_db, order)
+            snr = csi.law_of_parts(point.channel, edges, point.snr_amc_db, order)
             mine = [n for n, other in enumerate(option.plans) if other == plan]
             found[:, mine] = self._code.error_rate(snr[:, mine], plan)
         return found
