@@ -4,7 +4,7 @@ A network codes all pictures alike; the encoder, which has the decoder's weights
 one at hand. Rounding has no gradient, so each latent is drawn between its two neighbouring integers, softly, and the
 draw gets harder from step to step: stochastic Gumbel annealing. The decoder need not know.
 
-Annealing takes some twenty steps to bring anything. Few steps go straight down the slope that the latents have where
+Annealing takes some twenty steps to overtake few steps that go straight down the slope which the latents have where
 they are rounded, each half as far as the one before; equal ones would run away, since rounding hides what they do.
 
 # deviates: Adam divides a slope by its own size; here by that and its picture's together, for within some dozen steps
