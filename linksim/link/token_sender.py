@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from linksim.codec.token_coder import HEAD_SLACK
-from linksim.codec.tokens import TokenCodec, whole_bytes
+from linksim.codec.tokens import SPARE, TokenCodec, whole_bytes
 from linksim.link.slices import Rooms, Slice
 from linksim.link.token_packets import base_layer, layout_of, wrap
 from linksim.packet.base_layer import BaseLayer
@@ -95,9 +95,11 @@ class TokenSender:
                 scale = _scale(packets, int(rooms.total[b]), rooms.each[b], fixed)
                 if scale >= 1 and layout.tokens > most[b]:
                     found[b], most[b] = packets, layout.tokens
-                spent = sum(len(p.data) - fixed for p in packets[: form.packets])
-                wanted = int(spent * scale * (1 if scale >= 1 else 0.997))
-                if wanted != budgets[b] and not (scale >= 1 and wanted <= budgets[b]):
+                # the parity of a base layer is shorter than estimated, so that packets do not fill their budget
+                of_tokens = sum(len(p.data) - fixed for p in packets[: form.packets])
+                spent = of_tokens if layer is None else int(budgets[b])
+                wanted = _next_budget(spent, scale)
+                if wanted is not None and wanted != budgets[b]:
                     budgets[b] = wanted
                     again.append(b)
             rows = np.array(again, np.int64)
@@ -110,6 +112,13 @@ def based_sizes(layer: BaseLayer, cost: np.ndarray) -> np.ndarray:
     """Bytes of packets without their overhead. Args: cost [N, 2] bits, of the base layer and the rest. Returns: [N]."""
     head = int(np.ceil(cost[:, 0].max() / 8)) + HEAD_SLACK
     return whole_bytes(cost) + layer.added_bytes(head)
+
+
+def _next_budget(spent: int, scale: float) -> int | None:
+    """What to fit next after packets of ``spent`` bytes that might grow by ``scale``; None where they fill their rooms."""
+    if scale < 1:
+        return int(spent * scale * 0.997)
+    return int(spent * scale) if scale > 1 + SPARE else None
 
 
 def _scale(packets: Sequence[Slice], total: int, each: np.ndarray, fixed: int) -> float:

@@ -154,6 +154,18 @@ def test_a_base_layer_survives_what_its_parity_allows(weights):
     )
 
 
+@pytest.mark.parametrize(("base", "parity"), [(0, 0), (0, 4), (1, 5), (2, 4), (3, 3)])
+def test_packets_fill_the_budget(base, parity):
+    """Also where only the bodies tell how long parity is: one in a hundred is left, and what a token takes."""
+    system = Tokens(packets=10, base=base, parity=parity)
+    images = pictures(COUNT, 5, (128, 128))
+    form = system._format(TokenCodec(), 128, 128, "packet")
+    rooms = Rooms(np.full(COUNT, 512), np.full((COUNT, 10), 1500))
+    for row in TokenSender(TokenCodec()).send(images, rooms, form):
+        assert form.open(row[0].data).tokens < form.max_tokens
+        assert 0.98 * 512 <= sum(len(p.data) for p in row) <= 512
+
+
 def test_losses_are_concealed_and_statuses_tell(weights):
     system = made(weights)
     whole = system.simulate(IMAGES, packet(), SEEDS)
