@@ -115,7 +115,7 @@ def based_sizes(layer: BaseLayer, cost: np.ndarray) -> np.ndarray:
 
 
 def _next_budget(spent: int, scale: float) -> int | None:
-    """What to fit next after packets of ``spent`` bytes that might grow by ``scale``; None where they fill their rooms."""
+    """What to fit next after packets of ``spent`` bytes that might grow by ``scale``; None: they fill their rooms."""
     if scale < 1:
         return int(spent * scale * 0.997)
     return int(spent * scale) if scale > 1 + SPARE else None
