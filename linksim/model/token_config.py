@@ -21,6 +21,7 @@ class TokenConfig:
       codes:      K, of each stage.
       bands:      of each stage the first coordinate of y that it quantises and the one after the last; empty: all.
       lagrange:   of each stage the squared error of y that a bit is worth to the encoder; empty: 0, the nearest code.
+      survivors:  choices of codes that the encoder keeps after each stage; 1: it takes the best of each stage.
       view:       quality that g_a is told, in 0..1.
       transforms: widths of g_a and g_s.
       mend:       attention blocks of the decoder before g_s.
@@ -32,6 +33,7 @@ class TokenConfig:
     codes: int = 512
     bands: tuple[tuple[int, int], ...] = ()
     lagrange: tuple[float, ...] = ()
+    survivors: int = 1
     view: float = 0.4
     transforms: NtcConfig = field(default_factory=NtcConfig)
     mend: int = 0
@@ -53,7 +55,7 @@ class TokenConfig:
             raise ValueError(f"bands must lie in 0..{self.dim}, got {self.bands}")
         if self.lagrange and min(self.lagrange) < 0:
             raise ValueError(f"lagrange must be >= 0, got {self.lagrange}")
-        for name in ("dim", "stages"):
+        for name in ("dim", "stages", "survivors"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.codes < 2 or self.codes & (self.codes - 1):

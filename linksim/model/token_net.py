@@ -117,7 +117,7 @@ class TokenNet(keras.Model):
 
     def encode(self, x):
         """What the transmitter does: all tokens, [B,h,w,S] int32."""
-        return ops.stack(self.q(self.analyse(x))[3], -1)
+        return ops.stack(self.q(self.analyse(x), survivors=self.cfg.survivors)[3], -1)
 
     def codes_of(self, index, there):
         """Sum of the codes that are there. Args: index [B,h,w,S] int, any where there [B,h,w,S] is 0."""
@@ -168,7 +168,7 @@ class TokenNet(keras.Model):
         Returns: x_hat [B,H,W,3]; y; y_hat without gradient; inputs and indices of the quantiser's stages.
         """
         y = self.analyse(x)
-        parts, inputs, _, indices = self.q(y)
+        parts, inputs, _, indices = self.q(y, survivors=self.cfg.survivors)
         y_hat = sum(part * there[..., s : s + 1] for s, part in enumerate(parts))
         shown = y_hat
         if self.prior is not None and filled is not None:

@@ -99,7 +99,8 @@ class TokenPriorTask(TokensTask):
         return self.__dict__.setdefault("_memory", {})
 
     def _tokens_of(self, net: TokenNet, source: Any, array: np.ndarray) -> np.ndarray:
-        stamp = hashlib.sha256(repr((source, self.seed.key, array.shape)).encode())
+        how = (source, self.seed.key, array.shape, net.cfg.lagrange, net.cfg.survivors)
+        stamp = hashlib.sha256(repr(how).encode())
         for i in (0, -1):
             stamp.update(np.ascontiguousarray(array[i]).tobytes())
         for path, variable in variables(net).items():

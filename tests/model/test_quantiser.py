@@ -13,6 +13,7 @@ from linksim.model.quantiser import (  # noqa: E402
     FiniteScalarQuantiser,
     ResidualQuantiser,
     VectorQuantiser,
+    greatest,
 )
 from linksim.train.codebooks import start_quantiser  # noqa: E402
 
@@ -126,6 +127,69 @@ def test_bands_code_their_own_coordinates_alone():
         left = left - np.asarray(part)
         assert np.asarray(q.stages[s].codebook)[0].any() == (s == 0)
     assert np.square(left).mean() < 0.6 * np.square(y).mean()
+
+
+@pytest.mark.parametrize(("size", "count"), [(40, 3), (64, 1), (512, 8), (4096, 8), (640, 9)])
+def test_the_greatest_are_found_whatever_their_chunks(size, count):
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(5, size)).astype(np.float32)
+    x[0] = np.sort(x[0])  # all the greatest in one chunk
+    values, places = (np.asarray(t) for t in greatest(x, count))
+    assert np.array_equal(values, -np.sort(-x, 1)[:, :count])
+    assert np.array_equal(np.take_along_axis(x, places, 1), values)
+
+
+def cascade(seed: int) -> tuple[ResidualQuantiser, np.ndarray]:
+    """A trained cascade and what it has not seen."""
+    rng = np.random.default_rng(seed)
+    bands = ((0, 6), (0, 4), (2, 6), (0, 6))
+    q = ResidualQuantiser("rq", 6, (32,) * 4, (1,) * 4, bands, (0.1, 0.05, 0.02, 0.01))
+    mix = rng.normal(size=(6, 6))
+    start_quantiser(q, (rng.normal(size=(200, 2, 2, 6)) @ mix).astype(np.float32), rng)
+    return q, (rng.normal(size=(30, 2, 2, 6)) @ mix).astype(np.float32)
+
+
+def cost(q: ResidualQuantiser, y: np.ndarray, indices) -> np.ndarray:
+    """Squared error + lambda * bits of the codes of all stages, lambda that of the last."""
+    left, bits = y, np.zeros(y.shape[:3])
+    for stage, index in zip(q.stages, indices, strict=True):
+        left = left - np.asarray(stage.lookup(index))
+        bits = bits + np.asarray(stage.bits())[np.asarray(index)]
+    return (left**2).sum(-1) + q.stages[-1].lagrange * bits
+
+
+def test_a_search_with_one_survivor_chooses_stage_by_stage():
+    q, y = cascade(8)
+    for one, two in zip(q.search(y, 1), q(y)[3], strict=True):
+        assert np.array_equal(one, two)
+
+
+def test_survivors_buy_less_error_at_the_same_worth_of_bits():
+    q, y = cascade(9)
+    found = [cost(q, y, q.search(y, n)).mean() for n in (1, 2, 8, 64)]
+    assert found == sorted(found, reverse=True) and found[2] < 0.93 * found[0]
+    parts, inputs, codes, indices = q(y, survivors=8)
+    for one, two in zip(indices, q.search(y, 8), strict=True):
+        assert np.array_equal(one, two)
+    left = y
+    for s, part in enumerate(parts):
+        assert np.allclose(inputs[s], left, atol=1e-5) and np.allclose(part, codes[s], atol=1e-5)
+        left = left - np.asarray(part)
+
+
+def test_no_choice_of_two_stages_beats_a_search_that_keeps_all():
+    """With every code of the first stage alive the pair is the best by the rank that the search states."""
+    rng = np.random.default_rng(10)
+    q = ResidualQuantiser("rq", 3, (8, 8), (1, 1), (), (0.2, 0.1))
+    start_quantiser(q, rng.normal(size=(60, 2, 2, 3)).astype(np.float32), rng)
+    y = rng.normal(size=(20, 1, 1, 3)).astype(np.float32)
+    books = [stage.codebook.numpy() for stage in q.stages]
+    bits = [np.asarray(stage.bits()) for stage in q.stages]
+    for b, (i, j) in enumerate(zip(*q.search(y, 8), strict=True)):
+        after_one = ((y[b, 0, 0] - books[0]) ** 2).sum(-1) + 0.2 * bits[0]
+        left = y[b, 0, 0] - books[0][:, None] - books[1][None]
+        rank = (left**2).sum(-1) + 0.1 * (bits[0][:, None] + bits[1]) + 0.5 * after_one[:, None]
+        assert (int(i[0, 0]), int(j[0, 0])) == np.unravel_index(rank.argmin(), rank.shape)
 
 
 @pytest.mark.parametrize("levels", [(8, 5, 5), (3,), (2, 2, 2, 2)])

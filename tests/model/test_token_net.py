@@ -234,6 +234,7 @@ def test_heads_begin_by_looking_at_neighbours():
         ({"stages": 0}, "at least 1"),
         ({"mend": 1}, "multiple of 5"),
         ({"mend": -1}, "0 blocks"),
+        ({"survivors": 0}, "survivors must be at least 1"),
         ({"prior": {**PRIOR, "heads": 5}}, "multiple of heads"),
     ],
 )
