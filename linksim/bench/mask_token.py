@@ -18,6 +18,7 @@ import numpy as np
 
 from linksim import registry
 from linksim.bench.answer import answer
+from linksim.bench.pictures import load
 from linksim.codec.token_coder import Read
 from linksim.codec.token_layout import Layout, padded
 from linksim.codec.tokens import Conceal, Engine, TokenCodec, summed
@@ -188,19 +189,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--decoder", default="tokens-perceptual")
     asked = parser.parse_args(arguments)
 
-    def pictures(path: Path, limit: int) -> np.ndarray:
-        kind = "tar" if path.suffix == ".tar" else "folder"
-        more = {} if kind == "tar" else {"recursive": True, "size": 128}
-        source = registry.create(
-            "images", {"name": kind, "path": str(path), "limit": limit, **more}
-        )
-        return np.stack([source.load(i) for i in range(len(source))])
-
     return answer(
         lambda: measure(
             TokenCodec(decoder=asked.decoder),
-            pictures(asked.training, 512),
-            [pictures(path, asked.limit) for path in asked.tests],
+            load(asked.training, 512),
+            [load(path, asked.limit) for path in asked.tests],
             asked.stages,
             asked.loss,
             asked.steps,

@@ -1,4 +1,4 @@
-"""Pictures for benchmarks: different crops of photographs that are always here."""
+"""Pictures for benchmarks: different crops of photographs that are always here, and those of a folder or a tar file."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ def write_photos(folder: Path, count: int, size: int = 128) -> Path:
         for i, photo in enumerate(photos(min(64, count - start), size, seed=start)):
             Image.fromarray(photo).save(folder / f"{start + i:05d}.png")
     return folder
+
+
+def load(path: Path, limit: int, size: int = 128) -> np.ndarray:
+    """The first pictures of a tar file, or of a folder and its folders (scaled to ``size``), [B, H, W, 3] uint8."""
+    tar = path.suffix == ".tar"
+    more = {} if tar else {"recursive": True, "size": size}
+    name = "tar" if tar else "folder"
+    source = registry.create("images", {"name": name, "path": str(path), "limit": limit, **more})
+    return np.stack([source.load(i) for i in range(len(source))])
