@@ -32,7 +32,7 @@ TOTAL = float(1 << PRECISION)
 LEARNED_WEIGHT = (
     256  # of the learned frequencies at order 0: of 64 .. 1024 the best over a picture of 4 stages
 )
-HEAD_SLACK = 1  # bytes that a head takes beyond its information, in the mean
+HEAD_SLACK = 0.6  # bytes that the longest head takes beyond its information, in the mean
 AT_ONCE = 8192  # tokens whose tables are made side by side
 _LOST, _HEAD, _WHOLE = 0, 1, 2  # what of a body is there
 

@@ -219,11 +219,13 @@ def _with_base(
         layer = BaseLayer(packets, protection.parity)
     except ValueError:  # no code has room for so much
         return None
-    bits_of_head = quality.longest_head(protection.base) * positions / packets
-    head, dear = (math.ceil(bits_of_head * c / 8) + HEAD_SLACK for c in (1.0, DEAREST))
+    bytes_of_head = quality.longest_head(protection.base) * positions / packets / 8
+    dear = math.ceil(bytes_of_head * DEAREST + HEAD_SLACK)
     if packets * (dear + layer.added_bytes(dear)) > room:  # some pictures would not be sent at all
         return None
-    bits = 8 * (room - packets * layer.added_bytes(head)) - 4 * packets
+    least, part = divmod(bytes_of_head + HEAD_SLACK, 1)
+    few, more = (layer.added_bytes(int(least) + n) for n in (0, 1))
+    bits = 8 * (room - packets * (few + part * (more - few))) - 4 * packets
     depth = quality.depth_with_base(bits / positions, protection.base)
     if depth < protection.base or depth * positions < packets:
         return None

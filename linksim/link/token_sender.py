@@ -110,7 +110,7 @@ class TokenSender:
 
 def based_sizes(layer: BaseLayer, cost: np.ndarray) -> np.ndarray:
     """Bytes of packets without their overhead. Args: cost [N, 2] bits, of the base layer and the rest. Returns: [N]."""
-    head = int(np.ceil(cost[:, 0].max() / 8)) + HEAD_SLACK
+    head = int(np.ceil(cost[:, 0].max() / 8 + HEAD_SLACK))
     return whole_bytes(cost) + layer.added_bytes(head)
 
 
