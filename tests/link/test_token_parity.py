@@ -31,8 +31,8 @@ from linksim.seeds import FrameSeeds
 
 SETTING = {"total": 512, "overhead": 4, "positions": 64}  # 0.25 bpp at 128x128
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-GOLDEN = [0, 2, 2, 3, 5, 6, 6]
-BASES = [(0, 0), (3, 2), (3, 3), (2, 4), (1, 5), (1, 6), (1, 7)]
+GOLDEN = [0, 1, 2, 3, 5, 6, 6]
+BASES = [(0, 0), (3, 2), (3, 3), (2, 4), (1, 6), (1, 6), (1, 7)]
 BURSTS = [0] * 7  # of 2.5: parity for all tokens does not pay off
 
 
