@@ -25,12 +25,12 @@ from linksim.link.system import GREY
 from linksim.link.token_quality import METRICS
 from linksim.seeds import FrameSeeds
 
-STAGES = (1, 2, 3, 4, 6, 8, 10, 12)  # those that the weights have
+STAGES = tuple(range(1, 13))  # those that the weights have; some cost half of what others do
 DESCRIPTIONS = (1, 2, 3, 5, 10)
 PACKETS = 10
 GONE = (0, 1, 2, 3, 5, 7, 9)  # of ten packets
 BASES = (1, 2, 3, 5)  # stages of a base layer
-TYPICAL = 0.75  # where in STAGES the sizes of packets are taken
+TYPICAL = 0.65  # where in STAGES the sizes of packets are taken
 
 
 @dataclass(frozen=True)
