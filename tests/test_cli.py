@@ -347,10 +347,13 @@ def test_durations_for_people(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "bound_s"),
-    [(["--help"], 0.5), (["list"], 1.0), (["check", QUICKSTART], 1.0), (["schema"], 1.0)],
+    [(["--help"], 0.5), (["list"], 1.0), (["check", QUICKSTART], 2.5), (["schema"], 1.0)],
 )
 def test_light_commands_answer_at_once(arguments: list[str], bound_s: float) -> None:
-    """Best of three and of processor time: a test machine may be busy with something else."""
+    """Best of three and of processor time: a test machine may be busy with something else.
+
+    A check takes 0.7 to 1.6 s by machine; with Keras loaded it took 4 where it now takes 0.7.
+    """
     best = float("inf")
     # As on a user's machine from the second call on: modules are compiled once.
     compiled = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
