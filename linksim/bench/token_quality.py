@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from linksim import registry
+from linksim.bench.pictures import load
 from linksim.codec.token_layout import Layout, padded
 from linksim.codec.tokens import Read, TokenCodec
 from linksim.link.system import GREY
@@ -146,9 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     from linksim.errors import LinksimError
 
     try:
-        spec = {"name": "tar", "path": str(given.pictures), "limit": given.limit}
-        source = registry.create("images", spec)
-        images = np.stack([source.load(i) for i in range(len(source))])
+        images = load(given.pictures, given.limit)
         codec = TokenCodec(given.weights, decoder=given.decoder)
         found = {
             "command": f"python -m linksim.bench.token_quality {given.pictures.parent.name}/{given.pictures.name} "

@@ -27,7 +27,7 @@ from keras import ops
 from linksim.model.layers import depth_to_space, space_to_depth
 
 DECAY = 0.99  # of the moving averages
-EARLIER = 0.5  # of what a choice was ranked by a stage earlier: of 0, 0.5 and 1 the best LPIPS at equal bits
+EARLIER = 0.5  # of the rank a stage earlier: of 0, 0.5 and 1 the best LPIPS at equal bits on validation faces
 CHUNK = 64  # values of which the greatest is looked at first
 RARE = 0.03  # share of the mean use below which a code is dead and starts anew from an input
 
@@ -84,7 +84,7 @@ class VectorQuantiser(keras.layers.Layer):
         return ops.take(self.codebook, index, axis=0)
 
     def bits(self):
-        """What each code costs at its frequency, [K]."""
+        """What each code costs at its frequency [bits], [K]."""
         share = self.usage / ops.sum(self.usage)
         return -ops.log(share + 1e-9) / float(np.log(2.0))
 
@@ -145,7 +145,10 @@ def greatest(x, count: int):
 
 
 def picked(x, which):
-    """Of each row its entries ``which``. Args: x [P,n,...]; which [P,m] int. Returns: [P,m,...]."""
+    """Of each row its entries ``which``, in one flat lookup (with ``take_along_axis`` a search takes twice as long).
+
+    Args: x [P,n,...]; which [P,m] int. Returns: [P,m,...].
+    """
     first = ops.arange(ops.shape(x)[0], dtype=which.dtype) * x.shape[1]
     flat = ops.reshape(x, (-1, *x.shape[2:]))
     return ops.take(flat, first[:, None] + which, axis=0)

@@ -117,7 +117,7 @@ class TokenNet(keras.Model):
 
     def encode(self, x):
         """What the transmitter does: all tokens, [B,h,w,S] int32."""
-        return ops.stack(self.q(self.analyse(x), survivors=self.cfg.survivors)[3], -1)
+        return ops.stack(self.q.search(self.analyse(x), self.cfg.survivors), -1)
 
     def codes_of(self, index, there):
         """Sum of the codes that are there. Args: index [B,h,w,S] int, any where there [B,h,w,S] is 0."""
