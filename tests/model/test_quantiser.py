@@ -182,6 +182,8 @@ def test_no_choice_of_two_stages_beats_a_search_that_keeps_all():
     rng = np.random.default_rng(10)
     q = ResidualQuantiser("rq", 3, (8, 8), (1, 1), (), (0.2, 0.1))
     start_quantiser(q, rng.normal(size=(60, 2, 2, 3)).astype(np.float32), rng)
+    for stage in q.stages:  # so that bits decide
+        stage.usage.assign(rng.permutation(np.geomspace(1, 1e-6, 8)))
     y = rng.normal(size=(20, 1, 1, 3)).astype(np.float32)
     books = [stage.codebook.numpy() for stage in q.stages]
     bits = [np.asarray(stage.bits()) for stage in q.stages]
