@@ -52,7 +52,8 @@ class StartFrom:
     """Exported weights that fill a network at the start of a run.
 
     Args:
-      weights: name of shipped weights ("ntc"), or path of an exported .npz, relative to the recipe.
+      weights: name of shipped weights ("ntc"), or path of an exported .npz or of a run's checkpoint.npz, which alone
+               has the discriminator (``parts: [critic]``), relative to the recipe.
       parts:   names of the parts taken ("g_a", "h_s.conv0"); all that both have, if none are named.
       fit:     the weights may be of a network with fewer latents or more: the leading ones are taken
                (``linksim.model.ntc.fitted``).

@@ -14,6 +14,7 @@ from linksim.model.store import Bundle, assign, belongs, load_bundle, read_array
 from linksim.train.config import StartFrom, TrainConfig
 from linksim.train.turn import check_names
 
+AVERAGE = "ema/"  # what a checkpoint calls the moving averages of a run's weights
 KEPT = ("name", "network", "sha256", "steps", "images_seen", "hours", "device", "history")
 
 
@@ -77,7 +78,11 @@ def _bundle(weights: str, base: Path) -> Bundle:
     path = base / weights
     if path.with_suffix(".json").is_file():
         return load_bundle(str(path))
-    return Bundle({"name": path.stem}, read_arrays(path))
+    arrays = read_arrays(path)
+    if "step" in arrays:  # a run's checkpoint, critic and all
+        averages = {k.removeprefix(AVERAGE): v for k, v in arrays.items() if k.startswith(AVERAGE)}
+        return Bundle({"name": path.parent.name, "steps": int(arrays["step"])}, averages)
+    return Bundle({"name": path.stem}, arrays)
 
 
 def _chosen(start: StartFrom, net: Any, bundle: Bundle, whole: bool) -> list[str]:

@@ -73,6 +73,27 @@ def test_export_leaves_the_critic_behind(assets, data, tmp_path):  # noqa: F811
     assert "perceptual" not in bundle.card["architecture"]
 
 
+@pytest.mark.assets
+def test_the_critic_of_a_run_is_taken_from_its_checkpoint(assets, data, tmp_path):  # noqa: F811
+    """A fresh one would have to learn anew what the old one knew of the pictures made."""
+    from linksim.model.store import variables
+
+    first = prepare(load_config(perceptual(data, tmp_path / "first", steps=2)), tmp_path)
+    first.train()
+    checkpoint = tmp_path / "first" / "checkpoint.npz"
+    start = [{"weights": str(checkpoint), "parts": ["critic"]}]
+    path = perceptual(data, tmp_path / "second", steps=1, seed=5, start_from=start)
+    second = prepare(load_config(path), tmp_path)
+    averages = first.averaged()
+    same = {
+        name.split("/")[0]
+        for name, variable in variables(second.net).items()
+        if name.endswith("/kernel") and np.array_equal(variable.numpy(), averages[name])
+    }
+    assert same >= {f"critic.conv{i}" for i in range(4)} and "g_s.up8" not in same
+    assert second.origin == [{"name": "first", "steps": 2, "parts": ["critic"]}]
+
+
 @pytest.fixture
 def joint(tmp_path) -> Path:
     """A small NTSCC with random weights, exported. Its validation is not of this world."""
